@@ -1,6 +1,6 @@
 /*
- * What a check found, independent of how it is shown. The round trip fills a struct check_result; the
- * reports (report_text.c, report_json.c, report_junit.c) read it and nothing else.
+ * What a check found, independent of how it is shown. The round trip fills a struct check_result;
+ * the reports (report_text.c, report_json.c, report_junit.c) read it and nothing else.
  */
 #ifndef BELAY_RESULT_H
 #define BELAY_RESULT_H
@@ -21,11 +21,11 @@ const char *severity_name(enum severity s); /* "note", "warning", "error" */
 
 /* The stable ids, with severity, title and what to do in general: finding_ids[]. */
 struct finding_id {
-    const char *id;       /* "downgrade-leaves-trace" */
+    const char *id; /* "downgrade-leaves-trace" */
     enum severity severity;
-    const char *meaning;  /* one sentence, for the docs and SARIF/JSON reports */
+    const char *meaning; /* one sentence, for the docs and SARIF/JSON reports */
 };
-extern const struct finding_id finding_ids[]; /* terminated by id NULL */
+extern const struct finding_id finding_ids[];             /* terminated by id NULL */
 const struct finding_id *finding_id_find(const char *id); /* NULL when unknown */
 
 /* One line of a diff, already rendered. */
@@ -57,9 +57,9 @@ struct finding {
 
 enum revision_status {
     REVISION_OK,
-    REVISION_FINDINGS,  /* has findings (of any severity, waived ones included) */
-    REVISION_REPLAYED,  /* only upgraded on the way: --since, --latest, --git-base */
-    REVISION_NOT_RUN,   /* needs a revision that could not be applied */
+    REVISION_FINDINGS, /* has findings (of any severity, waived ones included) */
+    REVISION_REPLAYED, /* only upgraded on the way: --since, --latest, --git-base */
+    REVISION_NOT_RUN,  /* needs a revision that could not be applied */
 };
 
 struct revision_result {
@@ -67,23 +67,23 @@ struct revision_result {
     char *title;
     char *file;
     enum revision_status status;
-    char *not_run_reason;     /* for REVISION_NOT_RUN: "needs 0004, which does not upgrade" */
+    char *not_run_reason; /* for REVISION_NOT_RUN: "needs 0004, which does not upgrade" */
     double up_seconds, down_seconds;
 };
 
 struct check_result {
-    char *project;     /* folder, as the user named it */
-    char *format;      /* source_format() */
-    char *engine;      /* "sqlite", "postgres" */
-    char *scratch;     /* scratch_pool_describe() */
-    char *kept_url;    /* --keep-scratch: URL of the kept database, or NULL */
+    char *project;  /* folder, as the user named it */
+    char *format;   /* source_format() */
+    char *engine;   /* "sqlite", "postgres" */
+    char *scratch;  /* scratch_pool_describe() */
+    char *kept_url; /* --keep-scratch: URL of the kept database, or NULL */
     bool quick;
-    bool interrupted;  /* stopped by a signal: what is here is what was done so far */
+    bool interrupted; /* stopped by a signal: what is here is what was done so far */
     struct revision_result *revisions; /* in topological order */
     size_t nrevisions, revisions_cap;
     struct finding *findings; /* in the order of revisions; those of the project last */
     size_t nfindings, findings_cap;
-    size_t nsteps;     /* upgrades and downgrades run */
+    size_t nsteps; /* upgrades and downgrades run */
     double seconds;
     char *straight_run; /* "equal", "differs", "failed", "not run: <why>" */
     char *descent;      /* same words */

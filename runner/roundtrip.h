@@ -1,13 +1,13 @@
 /*
- * The check: every revision up, down and up again on scratch databases, the descent, and the straight
- * run, compared at every stop.
+ * The check: every revision up, down and up again on scratch databases, the descent, and the
+ * straight run, compared at every stop.
  *
  *     struct check_options o = {.source = s, .engine = e, .pool = pool, ...};
  *     struct check_result r = {0};
  *     roundtrip_check(&o, &r, err);
  *
- * Returns 0 when the check came to a verdict (findings or none), -1 when the environment failed: then
- * r holds what was seen so far and the error says why it stopped.
+ * Returns 0 when the check came to a verdict (findings or none), -1 when the environment failed:
+ * then r holds what was seen so far and the error says why it stopped.
  */
 #ifndef BELAY_ROUNDTRIP_H
 #define BELAY_ROUNDTRIP_H
@@ -18,8 +18,8 @@
 #include "harness/source/source.h"
 #include "runner/result.h"
 
-/* From belay.yaml. Reason is mandatory; expires is "YYYY-MM-DD" or NULL; the place is for findings about
- * the waiver itself. */
+/* From belay.yaml. Reason is mandatory; expires is "YYYY-MM-DD" or NULL; the place is for findings
+ * about the waiver itself. */
 struct waiver {
     char *finding;  /* finding id */
     char *revision; /* id or unique prefix; NULL: any revision */
@@ -43,18 +43,19 @@ struct check_options {
     const struct source *source;
     const struct engine *engine;
     struct scratch_pool *pool;
-    const char *project;       /* the folder as the user named it */
-    const char *baseline;      /* SQL file that runs first, or NULL */
-    bool quick;                /* the climb only: every revision up, nothing down */
-    const char *since;         /* check only revisions that REV does not contain */
-    int latest;                /* check only the last N revisions; 0: all */
-    const char *min_revision;  /* never downgrade below REV */
-    const struct strv *only_files; /* --git-base: check only revisions written in these files; or NULL */
+    const char *project;      /* the folder as the user named it */
+    const char *baseline;     /* SQL file that runs first, or NULL */
+    bool quick;               /* the climb only: every revision up, nothing down */
+    const char *since;        /* check only revisions that REV does not contain */
+    int latest;               /* check only the last N revisions; 0: all */
+    const char *min_revision; /* never downgrade below REV */
+    const struct strv
+        *only_files; /* --git-base: check only revisions written in these files; or NULL */
     const struct waiver *waivers;
     size_t nwaivers;
     const struct ignore *ignores;
     size_t nignores;
-    const char *today;         /* "YYYY-MM-DD", for expiry */
+    const char *today; /* "YYYY-MM-DD", for expiry */
     struct progress progress;
     const volatile sig_atomic_t *stop; /* set by a signal handler: stop cleanly; or NULL */
 };

@@ -1,0 +1,66 @@
+/*
+ * belay.yaml, and the parts of it that a scenario.yaml shares: schema-checked by libcyaml, every
+ * error with file, line and key.
+ *
+ *     _cleanup_config_ struct config c = {0};
+ *     config_find(".", &path);                  NULL when there is none up to the root
+ *     config_read(path, &c, err);
+ *
+ * The keys are the options of the command line that have OPTION_CONFIG (their values are checked
+ * there), and:
+ *
+ *     url_env: [NAME, ...]   environment variables that hold the URL, instead of DATABASE_URL
+ *     waivers: [{finding, revision, object, reason, expires}, ...]
+ *     ignore:  [{object, reason, expires}, ...]
+ */
+#ifndef BELAY_CONFIG_H
+#define BELAY_CONFIG_H
+
+#include <stddef.h>
+
+#include "harness/base/err.h"
+#include "harness/base/str.h"
+#include "runner/roundtrip.h"
+
+/* A finding that a scenario expects. */
+struct expected {
+    char *finding;
+    char *revision; /* NULL: any */
+    char *object;   /* NULL: any; a pattern as in struct waiver */
+    int line;
+};
+
+struct config {
+    char *path; /* of the file as it was opened; NULL: none was read */
+    /* scalar keys as written, by enum option_id; NULL when absent; a path is already relative to
+     * the current folder (or absolute) */
+    char **options;
+    int *option_lines;
+    struct strv url_env;
+    struct waiver *waivers;
+    size_t nwaivers;
+    struct ignore *ignores;
+    size_t nignores;
+    /* scenario.yaml only */
+    char *title;
+    struct strv engines;
+    struct expected *expected;
+    size_t nexpected;
+};
+
+/* The nearest belay.yaml in dir or above it; *ret is owned by the caller, NULL when there is none.
+ */
+void config_find(const char *dir, char **ret);
+
+/* ERR_CONFIG with the place for anything that is wrong. */
+int config_read(const char *path, struct config *ret, struct err *err);
+/* The same for a scenario.yaml: title, engines and expect as well. */
+int config_read_scenario(const char *path, struct config *ret, struct err *err);
+
+/* True for "YYYY-MM-DD" that is a day of the calendar. */
+bool config_is_date(const char *text);
+
+void config_release(struct config *c);
+#define _cleanup_config_ __attribute__((cleanup(config_release)))
+
+#endif

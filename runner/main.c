@@ -1,0 +1,74 @@
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "harness/base/cleanup.h"
+#include "runner/cli.h"
+#include "runner/interrupt.h"
+#include "runner/terminal.h"
+
+#define O(name) (UINT64_C(1) << OPT_##name)
+#define COMMON (O(COLOR) | O(CONFIG) | O(HELP) | O(QUIET) | O(VERBOSE))
+
+const struct command commands[] = {
+    {"help", cmd_help, "[COMMAND]", 0, 1, "show this list, or what one command does", NULL, 0,
+     false},
+    {"version", cmd_version, "", 0, 0, "show the version of belay and of its libraries", NULL, 0,
+     false},
+    {0},
+};
+
+int cmd_help(struct cli *cli, struct err *err)
+{
+    const struct command *c = cli->args.n ? command_find(cli->args.v[0]) : NULL;
+    if (cli->args.n && !c) {
+        err_set(err, ERR_USAGE, "unknown command \"%s\"", cli->args.v[0]);
+        return err_hint(err, "\"belay help\" lists the commands");
+    }
+    _cleanup_free_ char *text = c ? cli_help_command(c) : cli_help();
+    fputs(text, stdout);
+    return EXIT_CLEAN;
+}
+
+static int run(int argc, char **argv, struct err *err)
+{
+    _cleanup_(cli_release) struct cli cli = {0};
+    if (cli_parse(&cli, argc, argv, err) < 0)
+        return -1;
+    if (settings_on(&cli.settings, OPT_VERSION) && !cli.command) {
+        puts("belay " BELAY_VERSION);
+        return EXIT_CLEAN;
+    }
+    if (settings_on(&cli.settings, OPT_HELP)) {
+        _cleanup_free_ char *text = cli.command ? cli_help_command(cli.command) : cli_help();
+        fputs(text, stdout);
+        return EXIT_CLEAN;
+    }
+    if (!cli.command) {
+        _cleanup_free_ char *text = cli_help();
+        fputs(text, stderr);
+        return EXIT_USAGE;
+    }
+    if (interrupt_install(err) < 0)
+        return -1;
+    return cli.command->run(&cli, err);
+}
+
+int main(int argc, char **argv)
+{
+    setlocale(LC_CTYPE, "");  /* for widths of characters; numbers stay as in C */
+    signal(SIGPIPE, SIG_IGN); /* a lost server or a closed pager is an error value, not a death */
+
+    _cleanup_err_ struct err err = {0};
+    int code = run(argc, argv, &err);
+    if (code < 0) {
+        error_print(&err);
+        code = exit_code_for(err.code);
+    }
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_CLEAN) {
+        err_set(&err, ERR_ENV, "cannot write to stdout");
+        error_print(&err);
+        return EXIT_ENVIRONMENT;
+    }
+    return code;
+}

@@ -1,0 +1,215 @@
+#include "runner/terminal.h"
+
+#include <langinfo.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include <wchar.h>
+
+#include "harness/base/cleanup.h"
+
+struct terminal terminal_for(FILE *stream, const char *color)
+{
+    struct terminal t = {.width = 80};
+    int fd = fileno(stream);
+    bool tty = isatty(fd);
+    struct winsize size;
+    if (tty && ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col)
+        t.width = size.ws_col < 40 ? 40 : size.ws_col > 120 ? 120 : size.ws_col;
+    t.utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+
+    const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+    if (str_eq(color, "always"))
+        t.color = true;
+    else if (!str_eq(color, "never"))
+        t.color = tty && !(no_color && *no_color) && term && strcmp(term, "dumb") != 0;
+    return t;
+}
+
+void style_add(struct str *s, const struct terminal *t, enum style style, const char *text)
+{
+    static const char *const codes[] = {
+        [STYLE_PLAIN] = "",   [STYLE_BOLD] = "1",    [STYLE_DIM] = "2",   [STYLE_RED] = "31",
+        [STYLE_GREEN] = "32", [STYLE_YELLOW] = "33", [STYLE_BLUE] = "34",
+    };
+    if (t->color && style != STYLE_PLAIN && *text)
+        str_addf(s, "\033[%sm%s\033[0m", codes[style], text);
+    else
+        str_add(s, text);
+}
+
+/* Length of the UTF-8 character at p; 0 for a byte that begins none. */
+static size_t char_length(const char *p)
+{
+    for (size_t n = 1; n <= 4; n++) {
+        if (utf8_valid(p, n, NULL))
+            return n;
+        if (!p[n])
+            break; /* utf8_valid must not see past the end */
+    }
+    return 0;
+}
+
+static bool is_control(const char *p, size_t n)
+{
+    unsigned char c = (unsigned char)*p;
+    if (c < 0x20 || c == 0x7f)
+        return true;
+    /* C1 controls; and the marks that turn the direction of text around */
+    return (n == 2 && c == 0xc2 && (unsigned char)p[1] < 0xa0) ||
+           (n == 3 && (strncmp(p, "\u202a", 3) >= 0 && strncmp(p, "\u202e", 3) <= 0));
+}
+
+char *text_printable(const char *text)
+{
+    struct str s = {0};
+    for (const char *p = text; *p;) {
+        size_t n = char_length(p);
+        if (*p == '\n')
+            str_add(&s, "\\n");
+        else if (*p == '\t')
+            str_add(&s, "\\t");
+        else if (*p == '\r')
+            str_add(&s, "\\r");
+        else if (n == 0 || is_control(p, n))
+            for (size_t i = 0; i < (n ? n : 1); i++)
+                str_addf(&s, "\\x%02x", (unsigned char)p[i]);
+        else
+            str_addn(&s, p, n);
+        p += n ? n : 1;
+    }
+    return str_take(&s);
+}
+
+/* The code point of the n bytes at p, which are one UTF-8 character. */
+static wchar_t code_point(const char *p, size_t n)
+{
+    const unsigned char *u = (const unsigned char *)p;
+    switch (n) {
+    case 1:
+        return u[0];
+    case 2:
+        return (wchar_t)((u[0] & 0x1f) << 6 | (u[1] & 0x3f));
+    case 3:
+        return (wchar_t)((u[0] & 0x0f) << 12 | (u[1] & 0x3f) << 6 | (u[2] & 0x3f));
+    default:
+        return (wchar_t)((u[0] & 0x07) << 18 | (u[1] & 0x3f) << 12 | (u[2] & 0x3f) << 6 |
+                         (u[3] & 0x3f));
+    }
+}
+
+/* Columns of the character at p; *ret_n is its length in bytes. */
+static int char_width(const char *p, size_t *ret_n)
+{
+    size_t n = char_length(p);
+    *ret_n = n ? n : 1;
+    if (n <= 1)
+        return 1;
+    int width = wcwidth(code_point(p, n));
+    return width < 0 ? 1 : width; /* the C locale knows no other characters: count one */
+}
+
+int text_width(const char *text)
+{
+    int width = 0;
+    for (size_t n; *text; text += n)
+        width += char_width(text, &n);
+    return width;
+}
+
+void text_fit(struct str *s, const struct terminal *t, const char *text, int width, bool pad)
+{
+    int total = text_width(text);
+    if (total > width) {
+        const char *mark = t->utf8 ? "…" : "...";
+        int room = width - (t->utf8 ? 1 : 3), used = 0;
+        size_t n;
+        for (int w; (w = char_width(text, &n)) + used <= room; used += w, text += n)
+            str_addn(s, text, n);
+        if (room >= 0)
+            str_add(s, mark);
+        total = used + (t->utf8 ? 1 : 3);
+    } else {
+        str_add(s, text);
+    }
+    for (; pad && total < width; total++)
+        str_addc(s, ' ');
+}
+
+void text_wrap(struct str *s, const struct terminal *t, const char *text, int column, int indent)
+{
+    bool first = true;
+    while (*text) {
+        size_t blank = strspn(text, " \n");
+        text += blank;
+        size_t n = strcspn(text, " \n");
+        if (n == 0)
+            break;
+        _cleanup_free_ char *raw = xstrndup(text, n);
+        _cleanup_free_ char *word = text_printable(raw);
+        int width = text_width(word);
+        if (!first && column + 1 + width > t->width) {
+            str_addf(s, "\n%*s", indent, "");
+            column = indent;
+        } else if (!first) {
+            str_addc(s, ' ');
+            column++;
+        }
+        str_add(s, word);
+        column += width;
+        text += n;
+        first = false;
+    }
+}
+
+void error_print(const struct err *err)
+{
+    struct terminal t = terminal_for(stderr, NULL);
+    _cleanup_str_ struct str s = {0};
+    style_add(&s, &t, STYLE_RED, "belay:");
+    str_addc(&s, ' ');
+    if (err->file) {
+        _cleanup_free_ char *file = text_printable(err->file);
+        str_add(&s, file);
+        if (err->line)
+            str_addf(&s, ":%d", err->line);
+        if (err->line && err->column)
+            str_addf(&s, ":%d", err->column);
+        str_add(&s, ": ");
+    }
+    _cleanup_free_ char *message = text_printable(err->message ? err->message : "unknown error");
+    str_add(&s, message);
+    if (*err->sqlstate)
+        str_addf(&s, " (SQLSTATE %s)", err->sqlstate);
+    str_addc(&s, '\n');
+    if (err->detail) {
+        str_add(&s, "  ");
+        text_wrap(&s, &t, err->detail, 2, 2);
+        str_addc(&s, '\n');
+    }
+    if (err->hint) {
+        style_add(&s, &t, STYLE_BOLD, "hint:");
+        str_addc(&s, ' ');
+        text_wrap(&s, &t, err->hint, 6, 6);
+        str_addc(&s, '\n');
+    }
+    fflush(stdout); /* so that the order is right when both go to one place */
+    fputs(str_get(&s), stderr);
+}
+
+void warning_print(const char *fmt, ...)
+{
+    struct terminal t = terminal_for(stderr, NULL);
+    va_list ap;
+    va_start(ap, fmt);
+    _cleanup_free_ char *text = xvasprintf(fmt, ap);
+    va_end(ap);
+    _cleanup_free_ char *message = text_printable(text);
+    _cleanup_str_ struct str s = {0};
+    style_add(&s, &t, STYLE_YELLOW, "warning:");
+    str_addf(&s, " %s\n", message);
+    fflush(stdout);
+    fputs(str_get(&s), stderr);
+}

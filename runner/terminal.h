@@ -1,0 +1,53 @@
+/*
+ * What a stream can show: colour, UTF-8, width. And text for people: cut and padded by columns,
+ * control characters made harmless, long lines wrapped.
+ */
+#ifndef BELAY_TERMINAL_H
+#define BELAY_TERMINAL_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "harness/base/err.h"
+#include "harness/base/str.h"
+
+struct terminal {
+    bool color;
+    bool utf8;
+    int width; /* columns */
+};
+
+/* color is "always", "never", "auto" or NULL (auto: a terminal, no NO_COLOR, not TERM=dumb). */
+struct terminal terminal_for(FILE *stream, const char *color);
+
+enum style {
+    STYLE_PLAIN,
+    STYLE_BOLD,
+    STYLE_DIM,
+    STYLE_RED,
+    STYLE_GREEN,
+    STYLE_YELLOW,
+    STYLE_BLUE,
+};
+
+/* Adds text in a style; the text itself must be printable. */
+void style_add(struct str *s, const struct terminal *t, enum style style, const char *text);
+
+/* A copy of text that is safe to print on one line: control characters and bytes that are not UTF-8
+ * become \n, \t, \x1b. The caller owns the result. */
+char *text_printable(const char *text);
+/* Columns that printable text takes. */
+int text_width(const char *text);
+/* Adds printable text cut to width columns ("…" or "..." at its end) and, with pad, filled up with
+ * spaces. */
+void text_fit(struct str *s, const struct terminal *t, const char *text, int width, bool pad);
+/* Adds text wrapped at blanks: the first line goes on from `column`, the others start at `indent`.
+ */
+void text_wrap(struct str *s, const struct terminal *t, const char *text, int column, int indent);
+
+/* One error on stderr: place, message, statement or detail when known, hint. */
+void error_print(const struct err *err);
+/* One warning on stderr. */
+void warning_print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif
