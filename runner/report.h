@@ -1,0 +1,49 @@
+/*
+ * A check_result as text. Every report is a function that adds to a string, so that it can go to
+ * stdout, to a file, or to a test.
+ *
+ *     struct report_options o = {.terminal = terminal_for(stdout, color), ...};
+ *     _cleanup_str_ struct str s = {0};
+ *     report_find("text")(&result, &o, &s);
+ *
+ * Reports read the result, and for excerpts the text report the files that findings name.
+ */
+#ifndef BELAY_REPORT_H
+#define BELAY_REPORT_H
+
+#include "harness/base/str.h"
+#include "runner/result.h"
+#include "runner/terminal.h"
+
+struct report_options {
+    struct terminal terminal; /* text only */
+    bool verbose;             /* text only: leave nothing out */
+    bool quiet;               /* text only: findings and the summary alone */
+    enum severity fail_on;    /* from this severity on a finding is a failure */
+    int exit_code;            /* that belay will end with */
+    const struct err *stopped; /* why the check came to no verdict, or NULL */
+};
+
+typedef void (*report_fn)(const struct check_result *r, const struct report_options *o,
+                          struct str *out);
+
+void report_text(const struct check_result *r, const struct report_options *o, struct str *out);
+void report_json(const struct check_result *r, const struct report_options *o, struct str *out);
+void report_junit(const struct check_result *r, const struct report_options *o, struct str *out);
+
+/* By the name that --format takes; NULL when unknown. */
+report_fn report_find(const char *format);
+
+/* One change of a diff for the text report and `belay diff`, with indent and a newline. */
+void report_change(const char *text, const struct terminal *t, int indent, struct str *out);
+
+/* A copy in which bytes that are not UTF-8 are replaced by U+FFFD, for JSON and XML; NULL stays NULL. */
+char *utf8_clean(const char *text);
+
+/* A JSON string of any bytes; JSON null for NULL. A new reference. */
+struct json_t *report_string(const char *text);
+/* One change as JSON, shared by the check report and `belay diff`. A new reference. */
+struct json_t *report_change_json(const char *object, const char *property, const char *before,
+                                  const char *after, const char *text);
+
+#endif

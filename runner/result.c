@@ -1,0 +1,165 @@
+#include "runner/result.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/base/cleanup.h"
+
+const char *severity_name(enum severity s)
+{
+    static const char *const names[] = {
+        [SEVERITY_NOTE] = "note",
+        [SEVERITY_WARNING] = "warning",
+        [SEVERITY_ERROR] = "error",
+    };
+    return names[s];
+}
+
+/* docs/findings.md explains each of these. */
+const struct finding_id finding_ids[] = {
+    {"upgrade-fails", SEVERITY_ERROR, "The upgrade fails on an empty database."},
+    {"downgrade-fails", SEVERITY_ERROR, "The downgrade fails."},
+    {"downgrade-missing", SEVERITY_ERROR, "There is no downgrade, or it holds nothing to run."},
+    {"downgrade-leaves-trace", SEVERITY_ERROR,
+     "After the downgrade the schema is not what it was before the upgrade."},
+    {"reupgrade-fails", SEVERITY_ERROR,
+     "The upgrade fails when it runs again after the downgrade."},
+    {"reupgrade-differs", SEVERITY_ERROR,
+     "The upgrade that runs again after the downgrade gives another schema than the first time."},
+    {"descent-fails", SEVERITY_ERROR,
+     "A downgrade that works right after its upgrade fails on the way from the head to the base."},
+    {"descent-differs", SEVERITY_ERROR,
+     "On the way from the head to the base the schema is not what it was on the way up."},
+    {"straight-run-fails", SEVERITY_ERROR,
+     "All upgrades in one go, as in production, fail where the single steps work."},
+    {"straight-run-differs", SEVERITY_ERROR,
+     "All upgrades in one go, as in production, give another schema than the single steps."},
+    {"leaves-transaction-open", SEVERITY_ERROR,
+     "The revision begins a transaction and does not end it, so its work is rolled back."},
+    {"invalid-index", SEVERITY_ERROR, "The revision leaves an invalid index that no query uses."},
+    {"expired-waiver", SEVERITY_ERROR, "A waiver or an ignored object has expired."},
+    {"column-order-differs", SEVERITY_WARNING,
+     "After the downgrade the columns of a table stand in another order, and nothing else "
+     "differs."},
+    {"irreversible", SEVERITY_WARNING, "The downgrade raises an error on purpose."},
+    {"nondeterministic", SEVERITY_WARNING,
+     "Two runs of the same upgrade from the same state give different schemas."},
+    {"multiple-heads", SEVERITY_WARNING,
+     "The history has several heads, so \"head\" is ambiguous."},
+    {"changes-session", SEVERITY_WARNING,
+     "The revision changes a setting of its session, which the next revision inherits."},
+    {"unused-waiver", SEVERITY_WARNING, "A waiver or an ignored object covers nothing."},
+    {"comment-differs", SEVERITY_NOTE,
+     "After the downgrade a comment differs, and nothing else does."},
+    {"whitespace-differs", SEVERITY_NOTE,
+     "After the downgrade white space in a body differs, and nothing else does."},
+    {0},
+};
+
+const struct finding_id *finding_id_find(const char *id)
+{
+    for (const struct finding_id *f = finding_ids; f->id; f++)
+        if (strcmp(f->id, id) == 0)
+            return f;
+    return NULL;
+}
+
+struct finding *result_add_finding(struct check_result *r, const char *id, const char *revision)
+{
+    r->findings = xgrow(r->findings, r->nfindings, &r->findings_cap, sizeof(*r->findings));
+    struct finding *f = &r->findings[r->nfindings++];
+    memset(f, 0, sizeof(*f));
+    f->id = finding_id_find(id);
+    if (!f->id)
+        abort(); /* a finding id is a constant of the program: finding_ids[] lacks it */
+    f->severity = f->id->severity;
+    f->revision = xstrdup(revision);
+    return f;
+}
+
+static void replace(char **to, const char *from)
+{
+    free(*to);
+    *to = xstrdup(from);
+}
+
+void finding_from_err(struct finding *f, const struct err *e)
+{
+    replace(&f->message, e->message);
+    replace(&f->hint, e->hint);
+    replace(&f->statement, e->statement);
+    replace(&f->detail, e->detail);
+    memcpy(f->sqlstate, e->sqlstate, sizeof(f->sqlstate));
+    if (e->file) {
+        replace(&f->file, e->file);
+        f->line = e->line;
+        f->column = e->column;
+    }
+}
+
+int result_worst(const struct check_result *r)
+{
+    int worst = -1;
+    for (size_t i = 0; i < r->nfindings; i++)
+        if (!r->findings[i].waived_reason && (int)r->findings[i].severity > worst)
+            worst = (int)r->findings[i].severity;
+    return worst;
+}
+
+size_t result_count(const struct check_result *r, enum severity s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->nfindings; i++)
+        n += !r->findings[i].waived_reason && r->findings[i].severity == s;
+    return n;
+}
+
+size_t result_count_waived(const struct check_result *r)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->nfindings; i++)
+        n += r->findings[i].waived_reason != NULL;
+    return n;
+}
+
+static void finding_release(struct finding *f)
+{
+    for (size_t i = 0; i < f->nchanges; i++) {
+        free(f->changes[i].object);
+        free(f->changes[i].property);
+        free(f->changes[i].before);
+        free(f->changes[i].after);
+        free(f->changes[i].text);
+    }
+    free(f->changes);
+    free(f->revision);
+    free(f->file);
+    free(f->message);
+    free(f->hint);
+    free(f->statement);
+    free(f->detail);
+    free(f->waived_reason);
+    free(f->waived_expires);
+}
+
+void check_result_release(struct check_result *r)
+{
+    for (size_t i = 0; i < r->nfindings; i++)
+        finding_release(&r->findings[i]);
+    for (size_t i = 0; i < r->nrevisions; i++) {
+        free(r->revisions[i].id);
+        free(r->revisions[i].title);
+        free(r->revisions[i].file);
+        free(r->revisions[i].not_run_reason);
+    }
+    free(r->findings);
+    free(r->revisions);
+    free(r->project);
+    free(r->format);
+    free(r->engine);
+    free(r->scratch);
+    free(r->kept_url);
+    free(r->straight_run);
+    free(r->descent);
+    memset(r, 0, sizeof(*r));
+}
