@@ -30,6 +30,15 @@
         suite_add_tcase((suite), _tc);                                                             \
     } while (0)
 
+/* The same for a test that runs for _i = 0 .. n - 1, each counted. */
+#define SUITE_ADD_LOOP(suite, test, n)                                                             \
+    do {                                                                                           \
+        TCase *_tc = tcase_create(#test);                                                          \
+        tcase_set_timeout(_tc, 0);                                                                 \
+        tcase_add_loop_test(_tc, test, 0, (int)(n));                                               \
+        suite_add_tcase((suite), _tc);                                                             \
+    } while (0)
+
 /* Runs the suite (and frees it); the result is main's. */
 static inline int suite_run(Suite *s)
 {

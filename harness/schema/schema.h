@@ -2,8 +2,8 @@
  * Reading a snapshot from a database. The readers leave out what belay itself or the engine put
  * there, and the version table of the source (options.version_table).
  *
- * schema_read() reads everything. A tracker reads only what the last step changed and gives the same
- * result; schema_tracker_verify() proves it.
+ * schema_read() reads everything. A tracker reads only what the last step changed and gives the
+ * same result; schema_tracker_verify() proves it.
  *
  *     struct schema_tracker *t;
  *     schema_tracker_new(db, &options, &t, err);     db: a session of belay's own on the scratch
@@ -21,7 +21,7 @@ struct schema_options {
      * names as the snapshot writes them, "schema_migrations" matches in any schema,
      * "public.schema_migrations" in that one. NULL-terminated or NULL. */
     const char *const *version_tables;
-    bool roles; /* PostgreSQL: roles, memberships and role settings of the whole server too */
+    bool roles;      /* PostgreSQL: roles, memberships and role settings of the whole server too */
     bool instrument; /* the tracker may install event triggers (a scratch database belay owns) */
 };
 
@@ -32,8 +32,10 @@ int schema_read(struct db *db, const struct schema_options *options, struct snap
 struct schema_tracker;
 int schema_tracker_new(struct db *db, const struct schema_options *options,
                        struct schema_tracker **ret, struct err *err);
-/* The schema now. Call after every step. `suspicious` forces a full read (the step failed midway). */
-int schema_tracker_read(struct schema_tracker *t, bool full, struct snapshot **ret, struct err *err);
+/* The schema now. Call after every step. `suspicious` forces a full read (the step failed midway).
+ */
+int schema_tracker_read(struct schema_tracker *t, bool full, struct snapshot **ret,
+                        struct err *err);
 void schema_tracker_free(struct schema_tracker *t);
 DEFINE_CLEANUP(struct schema_tracker *, schema_tracker_free);
 
