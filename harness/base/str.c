@@ -200,6 +200,34 @@ bool utf8_valid(const char *text, size_t n, size_t *ret_offset)
     return i >= n;
 }
 
+char *quote_with(const char *name, char quote)
+{
+    struct str s = {0};
+    str_addc(&s, quote);
+    for (; *name; name++) {
+        if (*name == quote)
+            str_addc(&s, quote);
+        str_addc(&s, *name);
+    }
+    str_addc(&s, quote);
+    return str_take(&s);
+}
+
+void text_place(const char *text, size_t offset, int *ret_line, int *ret_column)
+{
+    int line = 1, column = 1;
+    for (size_t i = 0; i < offset && text[i]; i++) {
+        if (text[i] == '\n') {
+            line++;
+            column = 1;
+        } else if (((unsigned char)text[i + 1] & 0xc0) != 0x80) {
+            column++; /* a character ends where the next byte continues none */
+        }
+    }
+    *ret_line = line;
+    *ret_column = column;
+}
+
 void strv_add_take(struct strv *l, char *s)
 {
     l->v = xgrow(l->v, l->n, &l->cap, sizeof(*l->v));

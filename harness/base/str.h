@@ -37,7 +37,7 @@ void str_addc(struct str *s, char c);
 void str_addf(struct str *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void str_clear(struct str *s); /* empties, keeps the storage */
 void str_release(struct str *s);
-char *str_take(struct str *s);        /* the caller owns the result; *s is empty again */
+char *str_take(struct str *s);            /* the caller owns the result; *s is empty again */
 const char *str_get(const struct str *s); /* never NULL */
 
 #define _cleanup_str_ __attribute__((cleanup(str_release)))
@@ -48,6 +48,13 @@ bool str_eq(const char *a, const char *b); /* NULL equals only NULL */
 
 /* True when the n bytes are valid UTF-8; otherwise *ret_offset is the first bad byte. */
 bool utf8_valid(const char *s, size_t n, size_t *ret_offset);
+
+/* name between two quotes, the quotes inside it doubled. The caller owns the result. */
+char *quote_with(const char *name, char quote);
+
+/* The place of the byte at offset in UTF-8 text: line and column, 1-based, the column in
+ * characters. */
+void text_place(const char *text, size_t offset, int *ret_line, int *ret_column);
 
 /* A list of owned strings. */
 struct strv {
