@@ -62,7 +62,7 @@ static void pg_take_notices(struct db *db, struct strv *ret)
     p->notices_lost = 0;
 }
 
-/* libpq's multi-line text as one line, without its prefix and the trailing newline. */
+/* libpq's multi-line text as one line; its own guesses are left out, we have hints. */
 static char *one_line(const char *text)
 {
     struct str out = {0};
@@ -72,7 +72,7 @@ static char *one_line(const char *text)
             text++;
             n--;
         }
-        if (n) {
+        if (n && !str_starts(text, "Is the server running")) {
             if (out.len)
                 str_add(&out, out.p[out.len - 1] == ':' ? " " : "; ");
             str_addn(&out, text, n);

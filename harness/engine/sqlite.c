@@ -82,12 +82,23 @@ static int interrupted(struct sqlite_db *s, struct err *err)
     return 0;
 }
 
+/* The length of the first statement of p, its semicolon left out: the compiler stops in the middle
+ * of a statement that it refuses. */
+static size_t statement_length(const char *p)
+{
+    for (const char *semicolon = p; (semicolon = strchr(semicolon, ';')); semicolon++) {
+        _cleanup_free_ char *part = xstrndup(p, (size_t)(semicolon - p) + 1);
+        if (sqlite3_complete(part))
+            return (size_t)(semicolon - p);
+    }
+    return strlen(p);
+}
+
 /* Adds the statement that failed and where in sql it is. at: where its text begins in sql. */
-static int fail_at(struct sqlite_db *s, const char *sql, size_t at, size_t len, int offset,
-                   struct err *err)
+static int fail_at(struct sqlite_db *s, const char *sql, size_t at, int offset, struct err *err)
 {
     fail(s, err);
-    size_t start = at + sql_skip_blank(sql + at), end = at + len;
+    size_t start = at + sql_skip_blank(sql + at), end = start + statement_length(sql + start);
     while (end > start && strchr(" \t\r\n", sql[end - 1]))
         end--;
     if (end > start)
@@ -167,8 +178,7 @@ static int sqlite_run(struct db *db, const char *sql, unsigned flags, int *ret_r
         sqlite3_stmt *stmt = NULL;
         const char *tail = NULL;
         if (sqlite3_prepare_v2(s->handle, p, -1, &stmt, &tail) != SQLITE_OK)
-            return fail_at(s, sql, at, tail && tail > p ? (size_t)(tail - p) : strlen(p),
-                           sqlite3_error_offset(s->handle), err);
+            return fail_at(s, sql, at, sqlite3_error_offset(s->handle), err);
         if (!stmt) { /* only a comment or white space was left */
             p = tail;
             continue;
@@ -178,7 +188,7 @@ static int sqlite_run(struct db *db, const char *sql, unsigned flags, int *ret_r
             rc = sqlite3_step(stmt);
         while (rc == SQLITE_ROW);
         if (rc != SQLITE_DONE) {
-            fail_at(s, sql, at, (size_t)(tail - p), sqlite3_error_offset(s->handle), err);
+            fail_at(s, sql, at, sqlite3_error_offset(s->handle), err);
             sqlite3_finalize(stmt);
             return -1;
         }
@@ -211,7 +221,7 @@ static int prepare_one(struct sqlite_db *s, const char *sql, sqlite3_stmt **ret,
     sqlite3_stmt *stmt = NULL;
     const char *tail = sql;
     if (sqlite3_prepare_v2(s->handle, sql, -1, &stmt, &tail) != SQLITE_OK)
-        return fail_at(s, sql, 0, strlen(sql), sqlite3_error_offset(s->handle), err);
+        return fail_at(s, sql, 0, sqlite3_error_offset(s->handle), err);
     size_t blank = sql_skip_blank(tail);
     if (!stmt || tail[blank]) {
         sqlite3_finalize(stmt);
@@ -308,7 +318,7 @@ static int sqlite_query(struct db *db, const char *sql, const char *const *value
     if (r == 0) {
         r = fetch(stmt, ret);
         if (r < 0)
-            fail_at(s, sql, 0, strlen(sql), -1, err);
+            fail_at(s, sql, 0, -1, err);
     }
     if (keep) {
         sqlite3_reset(stmt);
