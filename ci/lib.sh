@@ -112,17 +112,25 @@ need_packages()
     done
 }
 
-# build_in DIR [meson options]: configures DIR when it is new or was configured otherwise, and
-# compiles.
-build_in()
+# configure DIR [meson options]: sets DIR up, or changes its options when they were others. A build
+# folder that was configured by hand stays as it is.
+configure()
 {
     local dir=$1
     shift
     if [[ ! -f $dir/build.ninja ]]; then
         meson setup "$dir" "$@" >&2 || die "meson could not configure $dir"
-    elif [[ $(cat "$dir/.options" 2>/dev/null) != "$*" ]]; then
+    elif [[ ! -f $dir/.options ]]; then
+        say "note: using $dir as it is configured"
+        return
+    elif [[ $(<"$dir/.options") != "$*" ]]; then
         meson configure "$dir" "$@" >&2 || die "meson could not configure $dir"
     fi
     printf '%s\n' "$*" >"$dir/.options"
-    ninja -C "$dir" >&2 || die "belay does not compile in $dir"
+}
+
+# compile DIR [targets]
+compile()
+{
+    ninja -C "$@" >&2 || die "belay does not compile in $1"
 }

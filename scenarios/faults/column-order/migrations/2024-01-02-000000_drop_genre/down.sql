@@ -1,0 +1,1 @@
+alter table films add column genre text;

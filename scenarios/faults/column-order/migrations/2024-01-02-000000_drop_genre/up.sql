@@ -1,0 +1,1 @@
+alter table films drop column genre;

@@ -1,0 +1,1 @@
+create table cities (id integer primary key, name text not null);

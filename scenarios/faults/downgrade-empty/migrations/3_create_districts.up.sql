@@ -1,0 +1,1 @@
+create table districts (city_id integer not null references cities (id), name text);

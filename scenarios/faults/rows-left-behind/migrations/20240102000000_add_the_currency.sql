@@ -1,0 +1,5 @@
+-- migrate:up
+insert into settings values ('currency', 'EUR');
+
+-- migrate:down
+update settings set value = '' where name = 'currency';

@@ -1,0 +1,2 @@
+drop table stock_log;
+drop table stock;

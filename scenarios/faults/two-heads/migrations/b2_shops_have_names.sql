@@ -1,0 +1,8 @@
+-- revision: b2
+-- revises: a1
+
+-- upgrade
+alter table shops add column name text;
+
+-- downgrade
+alter table shops drop column name;

@@ -1,0 +1,1 @@
+create table boats (id bigint primary key);

@@ -1,0 +1,1 @@
+create table crews (boat_id bigint not null references boats (id));

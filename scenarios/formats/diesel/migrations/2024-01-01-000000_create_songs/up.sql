@@ -1,0 +1,1 @@
+create table songs (id bigserial primary key, title text not null);

@@ -1,0 +1,1 @@
+drop index concurrently songs_title_idx;

@@ -1,0 +1,1 @@
+create index concurrently songs_title_idx on songs (lower(title));
