@@ -13,8 +13,8 @@
  *     step_result_release(&r);
  *     migrator_close(m);
  *
- * A source is read-only after source_open() and may serve several threads; a migrator is one session
- * on one database, used by one thread at a time.
+ * A source is read-only after source_open() and may serve several threads; a migrator is one
+ * session on one database, used by one thread at a time.
  */
 #ifndef BELAY_SOURCE_H
 #define BELAY_SOURCE_H
@@ -25,9 +25,9 @@
 struct source;
 struct migrator;
 
-/* Opens the folder in the named format ("belay", "dbmate", "golang-migrate", "goose", "diesel"), or in
- * the one that its contents show. No migrations, two formats at once, files that cannot be read or lack
- * their markers: ERR_SOURCE or ERR_CONFIG with file, line and hint. */
+/* Opens the folder in the named format ("belay", "dbmate", "golang-migrate", "goose", "diesel"), or
+ * in the one that its contents show. No migrations, two formats at once, files that cannot be read
+ * or lack their markers: ERR_SOURCE or ERR_CONFIG with file, line and hint. */
 int source_open(const char *dir, const char *format, struct source **ret, struct err *err);
 void source_free(struct source *s);
 DEFINE_CLEANUP(struct source *, source_free);
@@ -51,27 +51,27 @@ enum step_direction {
 
 enum step_outcome {
     STEP_OK,
-    STEP_FAILED,       /* err says where and why; the database is as the tool itself would leave it */
-    STEP_MISSING,      /* there is no downgrade */
-    STEP_EMPTY,        /* the downgrade holds nothing to run; the version table was updated */
+    STEP_FAILED,  /* err says where and why; the database is as the tool itself would leave it */
+    STEP_MISSING, /* there is no downgrade */
+    STEP_EMPTY,   /* the downgrade holds nothing to run; the version table was updated */
     STEP_IRREVERSIBLE, /* the downgrade raises on purpose; err holds its words */
 };
 
 struct step_result {
     enum step_outcome outcome;
     double seconds;
-    struct err err;           /* for STEP_FAILED and STEP_IRREVERSIBLE: file, line, column, statement,
-                                 SQLSTATE, hint */
-    bool transaction_open;    /* the revision left a transaction open (it has been rolled back) */
-    char *session_change;     /* "role is now app", "search_path is now \"\"": what the revision changed
-                                 in its session and did not put back (it has been reset); or NULL */
-    struct strv notices;      /* the server's notices and warnings, in order */
+    struct err err;        /* for STEP_FAILED and STEP_IRREVERSIBLE: file, line, column, statement,
+                              SQLSTATE, hint */
+    bool transaction_open; /* the revision left a transaction open (it has been rolled back) */
+    char *session_change; /* "role is now app", "search_path is now \"\"": what the revision changed
+                             in its session and did not put back (it has been reset); or NULL */
+    struct strv notices;  /* the server's notices and warnings, in order */
 };
 void step_result_release(struct step_result *r);
 
 /* Opens a session and makes the version table when it is missing. */
-int migrator_open(const struct source *s, const struct engine *e, const char *url, unsigned db_flags,
-                  struct migrator **ret, struct err *err);
+int migrator_open(const struct source *s, const struct engine *e, const char *url,
+                  unsigned db_flags, struct migrator **ret, struct err *err);
 void migrator_close(struct migrator *m);
 DEFINE_CLEANUP(struct migrator *, migrator_close);
 
@@ -79,10 +79,10 @@ DEFINE_CLEANUP(struct migrator *, migrator_close);
 struct db *migrator_db(struct migrator *m);
 
 /*
- * Applies or takes back one revision the way the format's own tool does, the version table included.
- * A failure of the revision is a result (returns 0); -1 is a failure of the environment: connection
- * lost, disk full, interrupted. With keep_session the session is left as the revision changed it, as
- * in a production run of several revisions; otherwise it is reset.
+ * Applies or takes back one revision the way the format's own tool does, the version table
+ * included. A failure of the revision is a result (returns 0); -1 is a failure of the environment:
+ * connection lost, disk full, interrupted. With keep_session the session is left as the revision
+ * changed it, as in a production run of several revisions; otherwise it is reset.
  */
 int migrator_step(struct migrator *m, const struct revision *r, enum step_direction direction,
                   bool keep_session, struct step_result *ret, struct err *err);
