@@ -16,11 +16,11 @@
 #include "runner/terminal.h"
 
 struct report_options {
-    struct terminal terminal; /* text only */
-    bool verbose;             /* text only: leave nothing out */
-    bool quiet;               /* text only: findings and the summary alone */
-    enum severity fail_on;    /* from this severity on a finding is a failure */
-    int exit_code;            /* that belay will end with */
+    struct terminal terminal;  /* text only */
+    bool verbose;              /* text only: leave nothing out */
+    bool quiet;                /* text only: findings and the summary alone */
+    enum severity fail_on;     /* from this severity on a finding is a failure */
+    int exit_code;             /* that belay will end with */
     const struct err *stopped; /* why the check came to no verdict, or NULL */
 };
 
@@ -37,7 +37,8 @@ report_fn report_find(const char *format);
 /* One change of a diff for the text report and `belay diff`, with indent and a newline. */
 void report_change(const char *text, const struct terminal *t, int indent, struct str *out);
 
-/* A copy in which bytes that are not UTF-8 are replaced by U+FFFD, for JSON and XML; NULL stays NULL. */
+/* A copy in which bytes that are not UTF-8 are replaced by U+FFFD, for JSON and XML; NULL stays
+ * NULL. */
 char *utf8_clean(const char *text);
 
 /* A JSON string of any bytes; JSON null for NULL. A new reference. */

@@ -34,6 +34,10 @@ const struct finding_id finding_ids[] = {
      "All upgrades in one go, as in production, fail where the single steps work."},
     {"straight-run-differs", SEVERITY_ERROR,
      "All upgrades in one go, as in production, give another schema than the single steps."},
+    {"not-repeatable", SEVERITY_ERROR,
+     "The revision works once and fails on a fresh database, so nothing after it could be "
+     "checked."},
+    {"half-applied", SEVERITY_WARNING, "The upgrade fails and leaves a part of its work behind."},
     {"leaves-transaction-open", SEVERITY_ERROR,
      "The revision begins a transaction and does not end it, so its work is rolled back."},
     {"invalid-index", SEVERITY_ERROR, "The revision leaves an invalid index that no query uses."},

@@ -45,6 +45,7 @@ struct check_options {
     struct scratch_pool *pool;
     const char *project;      /* the folder as the user named it */
     const char *baseline;     /* SQL file that runs first, or NULL */
+    bool keep_scratch;        /* leave the database of the climb to the pool, and say where */
     bool quick;               /* the climb only: every revision up, nothing down */
     const char *since;        /* check only revisions that REV does not contain */
     int latest;               /* check only the last N revisions; 0: all */

@@ -1,0 +1,179 @@
+#include "runner/line.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/base/file.h"
+#include "harness/base/str.h"
+
+struct line {
+    struct line_env *env;
+    struct scratch *scratch;
+    struct migrator *migrator; /* NULL while closed */
+    struct db *reader;         /* NULL while closed */
+    struct schema_tracker *tracker;
+};
+
+static void line_close_sessions(struct line *l)
+{
+    migrator_close(TAKE_PTR(l->migrator));
+    schema_tracker_free(TAKE_PTR(l->tracker));
+    db_close(TAKE_PTR(l->reader));
+}
+
+void line_free(struct line *l)
+{
+    if (!l)
+        return;
+    line_close_sessions(l);
+    scratch_free(l->scratch);
+    free(l);
+}
+
+static int check_stop(const struct line_env *env, struct err *err)
+{
+    return env->stop && *env->stop ? err_set(err, ERR_INTERRUPTED, "interrupted") : 0;
+}
+
+static int open_migrator(struct line *l, struct err *err)
+{
+    if (l->migrator)
+        return 0;
+    if (migrator_open(l->env->source, l->env->engine, scratch_url(l->scratch), DB_OPEN_SCRATCH,
+                      &l->migrator, err) < 0)
+        return -1;
+    /* nothing is ever applied to a database that is not proved to be scratch */
+    return scratch_prove(l->scratch, migrator_db(l->migrator), err);
+}
+
+static int open_reader(struct line *l, struct err *err)
+{
+    if (l->reader)
+        return 0;
+    if (db_open(l->env->engine, scratch_url(l->scratch), DB_OPEN_SCRATCH, &l->reader, err) < 0)
+        return -1;
+    return schema_tracker_new(l->reader, &l->env->schema, &l->tracker, err);
+}
+
+static int run_baseline(struct line *l, struct err *err)
+{
+    _cleanup_free_ char *sql = NULL;
+    if (file_read_text(l->env->baseline, &sql, NULL, err) < 0)
+        return err_prefix(err, "baseline");
+    _cleanup_db_ struct db *db = NULL;
+    if (db_open(l->env->engine, scratch_url(l->scratch), DB_OPEN_SCRATCH, &db, err) < 0)
+        return -1;
+    if (scratch_prove(l->scratch, db, err) < 0)
+        return -1;
+    if (db_run(db, sql, DB_RUN_STATEMENTS, NULL, err) < 0) {
+        if (err->code == ERR_SQL)
+            err->code = ERR_SOURCE; /* the file is at fault, there is nothing to check */
+        err_at(err, l->env->baseline, err->line, err->column);
+        return err_prefix(err, "baseline");
+    }
+    return 0;
+}
+
+int line_new(struct line_env *env, struct line **ret, struct err *err)
+{
+    _cleanup_line_ struct line *l = xcalloc(1, sizeof(*l));
+    l->env = env;
+    if (check_stop(env, err) < 0 || scratch_new(env->pool, &l->scratch, err) < 0)
+        return -1;
+    if (env->baseline && run_baseline(l, err) < 0)
+        return -1;
+    *ret = TAKE_PTR(l);
+    return 0;
+}
+
+int line_copy(struct line *from, struct line **ret, struct err *err)
+{
+    _cleanup_line_ struct line *l = xcalloc(1, sizeof(*l));
+    l->env = from->env;
+    line_close_sessions(from); /* PostgreSQL copies only databases that nobody uses */
+    if (check_stop(l->env, err) < 0 || scratch_copy(from->scratch, &l->scratch, err) < 0)
+        return -1;
+    *ret = TAKE_PTR(l);
+    return 0;
+}
+
+/* SQLSTATE classes that speak of the server, not of the revision: insufficient resources, operator
+ * intervention other than a cancelled statement, system error. */
+static bool is_environment(const struct err *e)
+{
+    return e->code == ERR_ENV || e->code == ERR_INTERRUPTED || str_starts(e->sqlstate, "53") ||
+           str_starts(e->sqlstate, "58") || strcmp(e->sqlstate, "57P02") == 0;
+}
+
+int line_step(struct line *l, const struct revision *r, enum step_direction direction,
+              bool keep_session, struct step_result *ret, struct err *err)
+{
+    if (check_stop(l->env, err) < 0 || open_migrator(l, err) < 0)
+        return -1;
+    l->env->steps++;
+    if (migrator_step(l->migrator, r, direction, keep_session, ret, err) < 0) {
+        if (l->env->stop && *l->env->stop)
+            return err_set(err, ERR_INTERRUPTED, "interrupted");
+        if (err->code != ERR_CONNECTION)
+            return -1;
+        /* did the revision end its own session, or is the server gone? */
+        line_close_sessions(l);
+        struct err probe = {0};
+        _cleanup_db_ struct db *db = NULL;
+        int answers =
+            db_open(l->env->engine, scratch_url(l->scratch), DB_OPEN_SCRATCH, &db, &probe);
+        err_release(&probe);
+        if (answers < 0)
+            return -1;
+        step_result_release(ret);
+        ret->outcome = STEP_FAILED;
+        err_move(&ret->err, err);
+        if (!ret->err.file)
+            err_at(&ret->err, direction == STEP_UP ? r->file : r->down_file, 0, 0);
+        return 0;
+    }
+    if (ret->outcome == STEP_FAILED && is_environment(&ret->err)) {
+        err_move(err, &ret->err);
+        if (err->code != ERR_INTERRUPTED)
+            err->code = ERR_ENV;
+        return l->env->stop && *l->env->stop ? err_set(err, ERR_INTERRUPTED, "interrupted") : -1;
+    }
+    return 0;
+}
+
+int line_read(struct line *l, bool full, struct snapshot **ret, struct err *err)
+{
+    _cleanup_snapshot_ struct snapshot *s = NULL;
+    if (check_stop(l->env, err) < 0 || open_reader(l, err) < 0 ||
+        schema_tracker_read(l->tracker, full || l->env->full_reads, &s, err) < 0)
+        return -1;
+    if (l->env->filter && l->env->filter(l->env->data, &s, err) < 0)
+        return -1;
+    *ret = TAKE_PTR(s);
+    return 0;
+}
+
+int line_drop_roles(struct line_env *env, const struct strv *roles, struct err *err)
+{
+    _cleanup_scratch_ struct scratch *s = NULL;
+    _cleanup_db_ struct db *db = NULL;
+    if (scratch_new(env->pool, &s, err) < 0 ||
+        db_open(env->engine, scratch_url(s), DB_OPEN_SCRATCH, &db, err) < 0)
+        return -1;
+    for (size_t i = 0; i < roles->n; i++) {
+        /* the list holds identities, which are quoted already */
+        _cleanup_free_ char *sql = xasprintf("drop role if exists %s", roles->v[i]);
+        if (db_run(db, sql, DB_RUN_WHOLE, NULL, err) < 0)
+            return err_prefix(err, "cannot put the scratch server back");
+    }
+    return 0;
+}
+
+int line_keep(struct line *l, char **ret_url, struct err *err)
+{
+    (void)err;
+    line_close_sessions(l);
+    *ret_url = xstrdup(scratch_url(l->scratch));
+    l->scratch = NULL;
+    return 0;
+}

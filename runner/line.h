@@ -1,0 +1,57 @@
+/*
+ * A line: one scratch database on its way through the history, with the migrating session, the
+ * reading session and the tracker that belong to it.
+ *
+ *     struct line *l;
+ *     line_new(&env, &l, err);                      empty, or as the baseline leaves it
+ *     line_step(l, revision, STEP_UP, false, &result, err);
+ *     line_read(l, false, &snapshot, err);
+ *     line_copy(l, &copy, err);                     closes l's sessions; they open again when
+ * needed line_free(l);                                 drops the database
+ */
+#ifndef BELAY_LINE_H
+#define BELAY_LINE_H
+
+#include <signal.h>
+
+#include "harness/engine/scratch.h"
+#include "harness/schema/schema.h"
+#include "harness/source/source.h"
+
+struct line_env {
+    const struct source *source;
+    const struct engine *engine;
+    struct scratch_pool *pool;
+    const char *baseline; /* path of an SQL file that runs first, or NULL */
+    struct schema_options schema;
+    bool full_reads; /* read the whole schema every time */
+    /* Called on every snapshot that was read; may replace *s by one with fewer objects. */
+    int (*filter)(void *data, struct snapshot **s, struct err *err);
+    void *data;
+    const volatile sig_atomic_t *stop;
+    size_t steps; /* counted by line_step() */
+};
+
+struct line;
+
+int line_new(struct line_env *env, struct line **ret, struct err *err);
+int line_copy(struct line *from, struct line **ret, struct err *err);
+/*
+ * Like migrator_step(), with two differences: a session that the revision itself killed is a
+ * STEP_FAILED when the server still answers, and a lack of resources (disk, memory, connections) is
+ * a failure of the environment, not of the revision.
+ */
+int line_step(struct line *l, const struct revision *r, enum step_direction direction,
+              bool keep_session, struct step_result *ret, struct err *err);
+int line_read(struct line *l, bool full, struct snapshot **ret, struct err *err);
+/* Drops cluster-wide objects that the history made (PostgreSQL roles named in the list). Only on a
+ * private server, when no other line is alive. */
+int line_drop_roles(struct line_env *env, const struct strv *roles, struct err *err);
+/* Leaves the database to the pool (--keep-scratch) without a trace of the tracker; the URL is owned
+ * by the caller. */
+int line_keep(struct line *l, char **ret_url, struct err *err);
+void line_free(struct line *l);
+DEFINE_CLEANUP(struct line *, line_free);
+#define _cleanup_line_ _cleanup_(cleanup_line_free)
+
+#endif
