@@ -5,6 +5,7 @@
 #include "harness/schema/schema_impl.h"
 
 static const struct schema_reader *const readers[] = {
+    &schema_reader_postgres,
     NULL,
 };
 

@@ -1,4 +1,4 @@
-#include "harness/base/nearest.h"
+#include "runner/nearest.h"
 
 #include <stddef.h>
 #include <string.h>

@@ -1,0 +1,285 @@
+#include "harness/schema/schema_postgres.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#include "harness/schema/schema_impl.h"
+
+/*
+ * The text of catalog queries.
+ */
+
+/* True when the condition between '@' and '{' holds. */
+static bool condition_holds(const char *condition, size_t n, const struct catalog_text *t)
+{
+    if (n == 4 && strncmp(condition, "only", n) == 0)
+        return t->only;
+    if (n == 5 && strncmp(condition, "super", n) == 0)
+        return t->superuser;
+    return *condition == '<' ? t->major < atoi(condition + 1) : t->major >= atoi(condition);
+}
+
+/* Length of the condition after '@' when text begins a block, else 0. */
+static size_t condition_length(const char *text)
+{
+    size_t n = strcspn(text, "{ ");
+    if (text[n] != '{' || n == 0)
+        return 0;
+    bool version = strspn(text + (*text == '<'), "0123456789") == n - (*text == '<');
+    bool word = strncmp(text, "only{", 5) == 0 || strncmp(text, "super{", 6) == 0;
+    return version || word ? n : 0;
+}
+
+void catalog_expand(const char *sql, const struct catalog_text *t, struct str *ret)
+{
+    int depth = 0;    /* of blocks that are kept */
+    int skipping = 0; /* depth inside a block that is left out */
+    for (; *sql; sql++) {
+        size_t n = *sql == '@' ? condition_length(sql + 1) : 0;
+        if (n) {
+            if (skipping || !condition_holds(sql + 1, n, t))
+                skipping++;
+            else
+                depth++;
+            sql += n + 1;
+        } else if (*sql == '}' && skipping) {
+            skipping--;
+        } else if (*sql == '}' && depth) {
+            depth--;
+        } else if (!skipping) {
+            str_addc(ret, *sql);
+        }
+    }
+}
+
+/*
+ * Rows to objects.
+ */
+
+static uint32_t oid_at(const struct rows *rows, int row, int column)
+{
+    const char *text = rows_get(rows, row, column);
+    return text ? (uint32_t)strtoul(text, NULL, 10) : 0;
+}
+
+/* A column "grant to *" with {"app": "SELECT"} is the property "grant to app". */
+static int add_json(struct object_builder *b, const char *name, const char *text, struct err *err)
+{
+    json_error_t e;
+    json_t *json = json_loads(text, 0, &e);
+    if (!json)
+        return err_set(err, ERR_ENV, "the server sent malformed JSON: %s", e.text);
+    const char *key;
+    json_t *value;
+    json_object_foreach(json, key, value)
+    {
+        _cleanup_free_ char *full = xasprintf("%.*s%s", (int)strlen(name) - 1, name, key);
+        if (json_is_string(value))
+            object_prop(b, full, json_string_value(value));
+        else
+            object_propf(b, full, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    }
+    json_decref(json);
+    return 0;
+}
+
+static int add_objects(const struct catalog_query *q, const struct rows *rows,
+                       struct object_builder *b, struct snapshot *s, struct err *err)
+{
+    const PGresult *res = rows->owner;
+    for (int row = 0; row < rows_count(rows); row++) {
+        const char *kind = rows_get(rows, row, 0), *identity = rows_get(rows, row, 1);
+        if (!kind || !identity) /* dropped by another session since the snapshot was taken */
+            continue;
+        object_begin(b, kind, identity);
+        object_scope(b, q->scope_class, oid_at(rows, row, 2));
+        object_own(b, q->own_class, oid_at(rows, row, 3));
+        for (int column = 4; column < rows_columns(rows); column++) {
+            const char *name = PQfname(res, column), *value = rows_get(rows, row, column);
+            if (!value)
+                continue;
+            if (!str_ends(name, "*"))
+                object_prop(b, name, value);
+            else if (add_json(b, name, value, err) < 0)
+                return -1;
+        }
+        snapshot_add(s, object_end(b));
+    }
+    return 0;
+}
+
+/*
+ * The reader.
+ */
+
+static const struct catalog_query *const groups[] = {
+    postgres_relation_queries, postgres_routine_queries, postgres_type_queries,
+    postgres_search_queries,   postgres_cluster_queries, postgres_foreign_queries,
+};
+
+/*
+ * Relations to leave out: version tables ($1, a text[]) and the tracker's with the sequences they
+ * own, and what the scripts of extensions made. A composite type is a member through its type.
+ */
+static const char left_out_sql[] =
+    "with named as (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+    "  where c.oid >= " FIRST_USER_OID " and c.relkind in ('r', 'p', 'v', 'm', 'f')"
+    "  and (" NAME(
+        "c.relname") " = any($1::text[]) or quote_ident(c.relname) = any($1::text[])"
+                     "   or n.nspname = '" TRACKER_SCHEMA "')@only{ and c.oid = any($2)})"
+                     " select array_agg(x.oid) from ("
+                     "  select oid from named"
+                     "  union select d.objid from pg_depend d join named on d.refobjid = named.oid"
+                     "   where d.classid = 'pg_class'::regclass and d.refclassid = "
+                     "'pg_class'::regclass"
+                     "   and d.deptype in ('a', 'i')"
+                     "  union select d.objid from pg_depend d where d.refclassid = "
+                     "'pg_extension'::regclass"
+                     "   and d.classid = 'pg_class'::regclass and d.deptype = 'e'@only{ and "
+                     "d.objid = any($2)}"
+                     "  union select t.typrelid from pg_depend d join pg_type t on t.oid = d.objid"
+                     "   where d.refclassid = 'pg_extension'::regclass and d.classid = "
+                     "'pg_type'::regclass"
+                     "   and d.deptype = 'e' and t.typrelid <> 0@only{ and t.typrelid = any($2)}) "
+                     "x";
+
+/* An array of names as its literal. */
+static char *array_literal(const char *const *names)
+{
+    struct str s = {0};
+    str_addc(&s, '{');
+    for (; names && *names; names++) {
+        str_add(&s, s.len > 1 ? ",\"" : "\"");
+        for (const char *p = *names; *p; p++) {
+            if (*p == '"' || *p == '\\')
+                str_addc(&s, '\\');
+            str_addc(&s, *p);
+        }
+        str_addc(&s, '"');
+    }
+    str_addc(&s, '}');
+    return str_take(&s);
+}
+
+static int run_query(struct catalog_reader *r, const char *sql, bool only,
+                     const char *const values[2], struct rows **ret, struct err *err)
+{
+    const struct catalog_text t = {r->version / 10000, r->superuser, only};
+    _cleanup_str_ struct str text = {0};
+    catalog_expand(sql, &t, &text);
+    int nvalues = strstr(text.p, "$2") ? 2 : strstr(text.p, "$1") ? 1 : 0;
+    return r->keep ? db_query_prepared(r->db, text.p, values, nvalues, ret, err)
+                   : db_query(r->db, text.p, values, nvalues, ret, err);
+}
+
+int catalog_reader_init(struct catalog_reader *r, struct db *db,
+                        const struct schema_options *options, bool keep, struct err *err)
+{
+    _cleanup_free_ char *superuser = NULL;
+    if (db_query_text(db, "select current_setting('is_superuser')", NULL, 0, &superuser, err) < 0)
+        return -1;
+    *r = (struct catalog_reader){
+        .db = db,
+        .version = db_version(db),
+        .superuser = str_eq(superuser, "on"),
+        .roles = options && options->roles,
+        .keep = keep,
+        .version_tables = array_literal(options ? options->version_tables : NULL),
+        .left_out = xstrdup("{}"),
+    };
+    return 0;
+}
+
+void catalog_reader_release(struct catalog_reader *r)
+{
+    object_builder_release(&r->builder);
+    free(r->version_tables);
+    free(r->left_out);
+}
+
+int catalog_left_out(struct catalog_reader *r, const char *oids, struct err *err)
+{
+    _cleanup_rows_ struct rows *rows = NULL;
+    if (run_query(r, left_out_sql, oids != NULL, (const char *[]){r->version_tables, oids}, &rows,
+                  err) < 0)
+        return -1;
+    const char *found = rows_get(rows, 0, 0);
+    if (oids && !found)
+        return 0;
+    char *old = r->left_out;
+    if (oids && strlen(old) > 2) /* "{1,2}" and "{3}" make "{1,2,3}" */
+        r->left_out = xasprintf("%.*s,%s", (int)strlen(old) - 1, old, found + 1);
+    else
+        r->left_out = xstrdup(found ? found : "{}");
+    free(old);
+    return 0;
+}
+
+int catalog_read(struct catalog_reader *r, enum catalog_reach reach, const char *oids,
+                 struct snapshot *s, struct err *err)
+{
+    for (size_t g = 0; g < ARRAY_LEN(groups); g++) {
+        for (const struct catalog_query *q = groups[g]; q->name; q++) {
+            if ((oids && q->reach != reach) || (q->roles && !r->roles) ||
+                q->since > r->version / 10000)
+                continue;
+            _cleanup_rows_ struct rows *rows = NULL;
+            if (run_query(r, q->sql, oids != NULL, (const char *[]){r->left_out, oids}, &rows,
+                          err) < 0 ||
+                add_objects(q, rows, &r->builder, s, err) < 0)
+                return err_prefix(err, "cannot read %s", q->name);
+        }
+    }
+    return 0;
+}
+
+int catalog_read_all(struct catalog_reader *r, struct snapshot **ret, struct err *err)
+{
+    _cleanup_snapshot_ struct snapshot *s = snapshot_new(engine_postgres.name, r->version);
+    if (catalog_left_out(r, NULL, err) < 0 || catalog_read(r, REACH_ALL, NULL, s, err) < 0 ||
+        snapshot_finish(s, err) < 0)
+        return -1;
+    *ret = TAKE_PTR(s);
+    return 0;
+}
+
+/* One snapshot of the database for all queries, and everything that changes how values are written
+ * pinned for its time. quote_all_identifiers would otherwise make every name differ. */
+const char catalog_begin_sql[] =
+    "begin isolation level repeatable read, read only;"
+    " set local search_path = pg_catalog;"
+    " set local timezone = 'UTC'; set local datestyle = 'ISO, YMD';"
+    " set local intervalstyle = postgres; set local extra_float_digits = 3;"
+    " set local quote_all_identifiers = off; set local bytea_output = hex;"
+    " set local standard_conforming_strings = on; set local jit = off;"
+    " set local row_security = off";
+
+static int postgres_read(struct db *db, const struct schema_options *options, struct snapshot **ret,
+                         struct err *err)
+{
+    if (db_in_transaction(db))
+        return err_set(err, ERR_ENV, "cannot read the schema in an open transaction");
+    struct catalog_reader r;
+    if (catalog_reader_init(&r, db, options, false, err) < 0)
+        return -1;
+    _cleanup_snapshot_ struct snapshot *s = NULL;
+    int result = db_run(db, catalog_begin_sql, DB_RUN_WHOLE, NULL, err);
+    if (result == 0)
+        result = catalog_read_all(&r, &s, err);
+    catalog_reader_release(&r);
+    struct err ignored = {0}; /* the first error is the one to report */
+    if (db_run(db, "rollback", DB_RUN_WHOLE, NULL, result == 0 ? err : &ignored) < 0)
+        result = -1;
+    err_release(&ignored);
+    if (result == 0)
+        *ret = TAKE_PTR(s);
+    return result;
+}
+
+const struct schema_reader schema_reader_postgres = {
+    .engine = "postgres",
+    .read = postgres_read,
+    .tracker_new = postgres_tracker_new,
+    .tracker_read = postgres_tracker_read,
+    .tracker_free = postgres_tracker_free,
+};
