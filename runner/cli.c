@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "harness/base/cleanup.h"
-#include "runner/nearest.h"
+#include "harness/base/nearest.h"
 
 const char *const report_formats[] = {"text", "json", "junit", NULL};
 

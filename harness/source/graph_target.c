@@ -4,6 +4,8 @@
  */
 #include "harness/source/graph_private.h"
 
+#include "harness/base/nearest.h"
+
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -23,79 +25,20 @@ char *graph_names(struct revision *const *v, size_t n)
     return str_take(&s);
 }
 
-/* Edits (insert, delete, replace, swap of neighbours) from a to b; gives up above limit. */
-static size_t edit_distance(const char *a, const char *b, size_t limit)
-{
-    enum { LONGEST = 64 };
-    size_t n = strlen(a), m = strlen(b);
-    if (n > LONGEST || m > LONGEST || (n > m ? n - m : m - n) > limit)
-        return limit + 1;
-    size_t rows[3][LONGEST + 1], *before = rows[0], *last = rows[1], *row = rows[2];
-    for (size_t k = 0; k <= m; k++)
-        last[k] = k;
-    for (size_t i = 1; i <= n; i++) {
-        row[0] = i;
-        for (size_t k = 1; k <= m; k++) {
-            size_t best = last[k - 1] + (a[i - 1] != b[k - 1]);
-            if (last[k] + 1 < best)
-                best = last[k] + 1;
-            if (row[k - 1] + 1 < best)
-                best = row[k - 1] + 1;
-            if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1] &&
-                before[k - 2] + 1 < best)
-                best = before[k - 2] + 1;
-            row[k] = best;
-        }
-        size_t *spare = before;
-        before = last;
-        last = row;
-        row = spare;
-    }
-    return last[m];
-}
-
-struct nearest {
-    const char *name[3];
-    size_t distance[3];
-};
-
-static void consider(struct nearest *near, const char *candidate, const char *name)
-{
-    /* a third of a short name may be wrong before it is another name */
-    size_t limit = strlen(name) < 6 ? 1 : 2;
-    size_t d = edit_distance(candidate, name, limit);
-    if (d > limit && str_starts(name, candidate) && strlen(candidate) >= 4)
-        d = limit; /* a longer form of an id: 0003_add_users for 0003 */
-    for (size_t i = 0; d <= limit && i < ARRAY_LEN(near->name); i++) {
-        if (near->name[i] && near->distance[i] <= d)
-            continue;
-        for (size_t k = ARRAY_LEN(near->name) - 1; k > i; k--) {
-            near->name[k] = near->name[k - 1];
-            near->distance[k] = near->distance[k - 1];
-        }
-        near->name[i] = candidate;
-        near->distance[i] = d;
-        break;
-    }
-}
-
 char *graph_nearest(const struct graph *g, const char *name)
 {
-    struct nearest near = {0};
+    const char **candidates = xcalloc(g->n + g->nlabels + 1, sizeof(*candidates));
     for (size_t i = 0; i < g->n; i++)
-        consider(&near, g->added[i]->id, name);
+        candidates[i] = g->added[i]->id;
     for (size_t i = 0; i < g->nlabels; i++)
-        consider(&near, g->labels[i].name, name);
-    if (!near.name[0])
-        return NULL;
-    struct str s = {0};
-    str_addf(&s, "did you mean %s", near.name[0]);
-    if (near.name[1])
-        str_addf(&s, near.name[2] ? ", %s" : " or %s", near.name[1]);
-    if (near.name[2])
-        str_addf(&s, " or %s", near.name[2]);
-    str_addc(&s, '?');
-    return str_take(&s);
+        candidates[g->n + i] = g->labels[i].name;
+    const char *found = nearest(name, candidates);
+    /* people type the name of the file: 20240101_add_users for 20240101 */
+    for (size_t i = 0; !found && i < g->n; i++)
+        if (str_starts(name, candidates[i]) && strlen(candidates[i]) >= 4)
+            found = candidates[i];
+    free(candidates);
+    return found ? xasprintf("did you mean %s?", found) : NULL;
 }
 
 /* ---- one revision by name ---- */

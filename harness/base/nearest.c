@@ -1,4 +1,4 @@
-#include "runner/nearest.h"
+#include "harness/base/nearest.h"
 
 #include <stddef.h>
 #include <string.h>
