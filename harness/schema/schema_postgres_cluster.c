@@ -5,6 +5,8 @@
  */
 #include "harness/schema/schema_postgres.h"
 
+/* clang-format off */
+
 /*
  * Schemas. Schema public is compared with a new schema, not with what initdb granted: a public that
  * was dropped and made again grants nothing to others, and must differ.
@@ -249,6 +251,8 @@ static const char database_security_labels_sql[] =
     " l.label"
     " from pg_shseclabel l join pg_database b on b.oid = l.objoid"
     " where l.classoid = 'pg_database'::regclass and b.datname = current_database()";
+
+/* clang-format on */
 
 const struct catalog_query postgres_cluster_queries[] = {
     {"schemas", REACH_ALL, CLASS_OTHER, CLASS_OTHER, 0, false, schemas_sql},

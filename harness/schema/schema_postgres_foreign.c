@@ -4,6 +4,8 @@
  */
 #include "harness/schema/schema_postgres.h"
 
+/* clang-format off */
+
 static const char wrappers_sql
     [] = "select 'foreign data wrapper', quote_ident(w.fdwname), w.oid, w.oid,"
          " pg_get_userbyid(w.fdwowner) as owner,"
@@ -109,6 +111,8 @@ static const char subscriptions_sql[] =
     "  and d.classoid = 'pg_subscription'::regclass) as comment}"
     " from pg_subscription s"
     " where s.subdbid = (select oid from pg_database where datname = current_database())";
+
+/* clang-format on */
 
 const struct catalog_query postgres_foreign_queries[] = {
     {"foreign data wrappers", REACH_ALL, CLASS_OTHER, CLASS_OTHER, 0, false, wrappers_sql},
