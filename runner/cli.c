@@ -1,51 +1,13 @@
 #include "runner/cli.h"
 
+#include <ctype.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "harness/base/cleanup.h"
+#include "harness/base/file.h"
 #include "harness/base/nearest.h"
-
-const char *const report_formats[] = {"text", "json", "junit", NULL};
-
-static const char *const colors[] = {"auto", "always", "never", NULL};
-static const char *const engine_names[] = {"sqlite", "postgres", "postgresql", NULL};
-static const char *const severities[] = {"error", "warning", "note", NULL};
-
-const struct option_spec option_specs[OPT_COUNT] = {
-    [OPT_BASELINE] = {"baseline", 0, "FILE", "SQL file to run before the first revision",
-                      OPTION_CONFIG | OPTION_PATH, NULL},
-    [OPT_COLOR] = {"color", 0, "WHEN", "colour: auto, always or never", 0, colors},
-    [OPT_CONFIG] = {"config", 'c', "FILE", "read FILE instead of the nearest belay.yaml", 0, NULL},
-    [OPT_DIR] = {"dir", 'd', "DIR", "the folder of the migrations, or one above it",
-                 OPTION_CONFIG | OPTION_PATH, NULL},
-    [OPT_ENGINE] = {"engine", 'e', "NAME", "sqlite or postgres", OPTION_CONFIG, engine_names},
-    [OPT_FAIL_ON] = {"fail-on", 0, "LEVEL",
-                     "exit 1 for findings of this severity on: error, warning or note",
-                     OPTION_CONFIG, severities},
-    [OPT_FORMAT] = {"format", 'f', "NAME",
-                    "of the migrations or of the report; see below (repeatable)",
-                    OPTION_CONFIG | OPTION_MANY, NULL},
-    [OPT_GIT_BASE] = {"git-base", 0, "REF", "check only revisions added since REF", 0, NULL},
-    [OPT_HELP] = {"help", 'h', NULL, "show help", OPTION_SWITCH | OPTION_BARE, NULL},
-    [OPT_KEEP_SCRATCH] = {"keep-scratch", 0, NULL,
-                          "leave the scratch databases and print their URL", OPTION_SWITCH, NULL},
-    [OPT_LATEST] = {"latest", 0, "N", "check only the last N revisions", OPTION_NUMBER, NULL},
-    [OPT_MIN_REVISION] = {"min-revision", 0, "REV", "never downgrade below REV", OPTION_CONFIG,
-                          NULL},
-    [OPT_OUTPUT] = {"output", 'o', "FILE", "write to FILE instead of stdout (repeatable)",
-                    OPTION_MANY, NULL},
-    [OPT_QUICK] = {"quick", 0, NULL, "the climb only: every revision up, nothing down",
-                   OPTION_SWITCH | OPTION_CONFIG, NULL},
-    [OPT_QUIET] = {"quiet", 'q', NULL, "only findings and the summary", OPTION_SWITCH, NULL},
-    [OPT_SCRATCH_URL] = {"scratch-url", 0, "URL",
-                         "make scratch databases on this PostgreSQL server", OPTION_CONFIG, NULL},
-    [OPT_SINCE] = {"since", 0, "REV", "check only revisions that REV does not contain", 0, NULL},
-    [OPT_URL] = {"url", 'u', "URL", "the project's database", OPTION_CONFIG, NULL},
-    [OPT_VERBOSE] = {"verbose", 'v', NULL, "leave nothing out", OPTION_SWITCH, NULL},
-    [OPT_VERSION] = {"version", 0, NULL, "show belay's version", OPTION_SWITCH | OPTION_BARE, NULL},
-};
 
 #define BIT(option) (UINT64_C(1) << (option))
 
@@ -73,141 +35,6 @@ int exit_code_for(enum err_code code)
         break;
     }
     return EXIT_ENVIRONMENT;
-}
-
-/* "a, b or c" */
-static char *list_text(const char *const *values)
-{
-    struct str s = {0};
-    for (size_t i = 0; values[i]; i++)
-        str_addf(&s, "%s%s", i == 0 ? "" : values[i + 1] ? ", " : " or ", values[i]);
-    return str_take(&s);
-}
-
-static bool list_has(const char *const *values, const char *value)
-{
-    for (; *values; values++)
-        if (strcmp(*values, value) == 0)
-            return true;
-    return false;
-}
-
-static int bad_value(const char *origin, const char *value, const char *const *values,
-                     unsigned level, struct err *err)
-{
-    const char *near = nearest(value, values);
-    _cleanup_free_ char *list = list_text(values);
-    err_set(err, level == 0 ? ERR_CONFIG : ERR_USAGE, "%s: \"%s\" is not one of %s", origin, value,
-            list);
-    return near ? err_hint(err, "did you mean \"%s\"?", near) : -1;
-}
-
-static const char *switch_value(const char *value)
-{
-    static const char *const on[] = {"yes", "true", "on", "1", NULL};
-    static const char *const off[] = {"no", "false", "off", "0", NULL};
-    return list_has(on, value) ? "yes" : list_has(off, value) ? "no" : NULL;
-}
-
-static int add_one(struct settings *s, unsigned option, unsigned level, const char *value,
-                   const char *origin, struct err *err)
-{
-    const struct option_spec *spec = &option_specs[option];
-    enum err_code code = level == 0 ? ERR_CONFIG : ERR_USAGE;
-    if (!*value)
-        return err_set(err, code, "%s: empty value", origin);
-    if (option == OPT_FORMAT && list_has(report_formats, value)) {
-        option = OPT_REPORT;
-    } else if (option == OPT_FORMAT) {
-        /* checked by source_open() */
-    } else if (spec->flags & OPTION_SWITCH) {
-        const char *word = switch_value(value);
-        if (!word)
-            return err_set(err, code, "%s: \"%s\" is not yes or no", origin, value);
-        value = word;
-    } else if (spec->flags & OPTION_NUMBER) {
-        char *end;
-        long number = strtol(value, &end, 10);
-        if (*end || number < 1 || number > 1000000)
-            return err_set(err, code, "%s: \"%s\" is not a number from 1 to 1000000", origin,
-                           value);
-    } else if (spec->values && !list_has(spec->values, value)) {
-        return bad_value(origin, value, spec->values, level, err);
-    }
-    s->v = xgrow(s->v, s->n, &s->cap, sizeof(*s->v));
-    s->v[s->n++] = (struct setting){option, level, xstrdup(value), xstrdup(origin)};
-    return 0;
-}
-
-int settings_add(struct settings *s, unsigned option, unsigned level, const char *value,
-                 const char *origin, struct err *err)
-{
-    if (!(option_specs[option].flags & OPTION_MANY) || level == 2)
-        return add_one(s, option, level, value, origin, err);
-    for (const char *p = value;;) {
-        size_t n = strcspn(p, ",");
-        size_t lead = strspn(p, " ");
-        lead = lead > n ? n : lead;
-        size_t end = n;
-        while (end > lead && p[end - 1] == ' ')
-            end--;
-        _cleanup_free_ char *part = xstrndup(p + lead, end - lead);
-        if (add_one(s, option, level, part, origin, err) < 0)
-            return -1;
-        if (!p[n])
-            return 0;
-        p += n + 1;
-    }
-}
-
-static const struct setting *find_setting(const struct settings *s, unsigned option)
-{
-    for (size_t i = s->n; i-- > 0;)
-        if (s->v[i].option == option)
-            return &s->v[i];
-    return NULL;
-}
-
-const char *settings_get(const struct settings *s, unsigned option)
-{
-    const struct setting *found = find_setting(s, option);
-    return found ? found->value : NULL;
-}
-
-const char *settings_origin(const struct settings *s, unsigned option)
-{
-    const struct setting *found = find_setting(s, option);
-    return found ? found->origin : NULL;
-}
-
-bool settings_on(const struct settings *s, unsigned option)
-{
-    return str_eq(settings_get(s, option), "yes");
-}
-
-int settings_number(const struct settings *s, unsigned option)
-{
-    const char *value = settings_get(s, option);
-    return value ? atoi(value) : 0; /* checked when it was added */
-}
-
-const char *settings_next(const struct settings *s, unsigned option, size_t *i)
-{
-    const struct setting *last = find_setting(s, option);
-    for (; *i < s->n; ++*i)
-        if (s->v[*i].option == option && s->v[*i].level == last->level)
-            return s->v[(*i)++].value;
-    return NULL;
-}
-
-void settings_release(struct settings *s)
-{
-    for (size_t i = 0; i < s->n; i++) {
-        free(s->v[i].value);
-        free(s->v[i].origin);
-    }
-    free(s->v);
-    memset(s, 0, sizeof(*s));
 }
 
 /* c NULL: the options that any command takes. */
@@ -347,6 +174,86 @@ int cli_parse(struct cli *cli, int argc, char **argv, struct err *err)
                 nargs < c->min_args ? "few" : "many", c->name);
         return err_hint(err, "usage: belay %s %s", c->name, c->args);
     }
+    return 0;
+}
+
+/* The folder whose belay.yaml counts: that of the project named on the command line. */
+static const char *project_dir(const struct cli *cli)
+{
+    const char *dir = cli->args.n && cli->command->max_args == 1 ? cli->args.v[0] : ".";
+    return dir_exists(dir) ? dir : ".";
+}
+
+static int add_config(struct cli *cli, struct settings *to, struct err *err)
+{
+    _cleanup_free_ char *found = NULL;
+    const char *path = settings_get(&cli->settings, OPT_CONFIG);
+    const char *from_environment = getenv("BELAY_CONFIG");
+    if (!path && from_environment && *from_environment)
+        path = from_environment;
+    if (!path) {
+        config_find(project_dir(cli), &found);
+        path = found;
+    }
+    if (!path)
+        return 0;
+    if (config_read(path, &cli->config, err) < 0)
+        return -1;
+    return config_settings(&cli->config, to, err);
+}
+
+/* The URL: BELAY_URL, else the variables that url_env names, else DATABASE_URL. */
+static int add_url(const struct cli *cli, struct settings *to, struct err *err)
+{
+    const char *names[2] = {"DATABASE_URL", NULL};
+    const char *const *from =
+        cli->config.url_env.n ? (const char *const *)cli->config.url_env.v : names;
+    size_t n = cli->config.url_env.n ? cli->config.url_env.n : 1;
+    for (size_t i = 0; i < n; i++) {
+        const char *value = getenv(from[i]);
+        if (value && *value)
+            return settings_add(to, OPT_URL, 1, value, from[i], err);
+    }
+    return 0;
+}
+
+static int add_environment(const struct cli *cli, struct settings *to, struct err *err)
+{
+    for (unsigned o = 0; o < OPT_COUNT; o++) {
+        const struct option_spec *spec = &option_specs[o];
+        if ((spec->flags & OPTION_BARE) || !(cli->command->options & BIT(o)))
+            continue;
+        _cleanup_free_ char *name = xasprintf("BELAY_%s", spec->name);
+        for (char *p = name; *p; p++)
+            *p = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+        const char *value = getenv(name);
+        if (value && *value) {
+            if (settings_add(to, o, 1, value, name, err) < 0)
+                return -1;
+        } else if (o == OPT_URL && add_url(cli, to, err) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int cli_load(struct cli *cli, struct err *err)
+{
+    /* flags were read first, because they say which command it is and where belay.yaml lies; they
+     * go on top */
+    _cleanup_(settings_release) struct settings all = {0};
+    if (cli->command->config && add_config(cli, &all, err) < 0)
+        return -1;
+    if (add_environment(cli, &all, err) < 0)
+        return -1;
+    for (size_t i = 0; i < cli->settings.n; i++) {
+        all.v = xgrow(all.v, all.n, &all.cap, sizeof(*all.v));
+        all.v[all.n++] = cli->settings.v[i];
+        cli->settings.v[i] = (struct setting){0};
+    }
+    settings_release(&cli->settings);
+    cli->settings = all;
+    all = (struct settings){0};
     return 0;
 }
 

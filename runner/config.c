@@ -1,10 +1,586 @@
+/*
+ * libcyaml checks the file against a schema, but its messages come through a log callback and name
+ * the place of the event before the one at fault. So libyaml reads the same text into a document
+ * first: that finds what is not YAML at all, and gives the line of any key or item by its path.
+ * libcyaml's message and backtrace are then turned into one error.
+ */
 #include "runner/config.h"
 
+#include <cyaml/cyaml.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <yaml.h>
+
+#include "harness/base/cleanup.h"
+#include "harness/base/file.h"
+#include "harness/base/nearest.h"
+
+/* As libcyaml fills it in; moved into struct config afterwards. */
+struct raw_waiver {
+    char *finding, *revision, *object, *reason, *expires;
+};
+
+struct raw {
+    char *options[OPT_COUNT];
+    char **url_env;
+    unsigned url_env_count;
+    struct raw_waiver *waivers;
+    unsigned waivers_count;
+    struct raw_waiver *ignore; /* finding and revision are not in its schema */
+    unsigned ignore_count;
+    char *title;
+    char **engines;
+    unsigned engines_count;
+    struct raw_waiver *expect;
+    unsigned expect_count;
+};
+
+#define TEXT(key, flags, type, member)                                                             \
+    CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | (flags), type, member, 0, CYAML_UNLIMITED)
+#define NEEDED CYAML_FLAG_DEFAULT
+#define OPTIONAL CYAML_FLAG_OPTIONAL
+
+static const cyaml_schema_field_t waiver_fields[] = {
+    TEXT("finding", NEEDED, struct raw_waiver, finding),
+    TEXT("revision", OPTIONAL, struct raw_waiver, revision),
+    TEXT("object", OPTIONAL, struct raw_waiver, object),
+    TEXT("reason", NEEDED, struct raw_waiver, reason),
+    TEXT("expires", OPTIONAL, struct raw_waiver, expires),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_field_t ignore_fields[] = {
+    TEXT("object", NEEDED, struct raw_waiver, object),
+    TEXT("reason", NEEDED, struct raw_waiver, reason),
+    TEXT("expires", OPTIONAL, struct raw_waiver, expires),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_field_t expect_fields[] = {
+    TEXT("finding", NEEDED, struct raw_waiver, finding),
+    TEXT("revision", OPTIONAL, struct raw_waiver, revision),
+    TEXT("object", OPTIONAL, struct raw_waiver, object),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t waiver_value = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_waiver, waiver_fields)};
+static const cyaml_schema_value_t ignore_value = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_waiver, ignore_fields)};
+static const cyaml_schema_value_t expect_value = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_waiver, expect_fields)};
+static const cyaml_schema_value_t text_value = {
+    CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, CYAML_UNLIMITED)};
+
+#define LIST(key, member, value)                                                                   \
+    CYAML_FIELD_SEQUENCE(key, CYAML_FLAG_POINTER | OPTIONAL, struct raw, member, value, 0,         \
+                         CYAML_UNLIMITED)
+
+static const cyaml_schema_field_t common_fields[] = {
+    LIST("url_env", url_env, &text_value),
+    LIST("waivers", waivers, &waiver_value),
+    LIST("ignore", ignore, &ignore_value),
+};
+static const cyaml_schema_field_t scenario_fields[] = {
+    TEXT("title", NEEDED, struct raw, title),
+    LIST("engines", engines, &text_value),
+    LIST("expect", expect, &expect_value),
+};
+
+/* The schema: options that may stand in the file, under their names with '_', and the lists. */
+struct schema {
+    cyaml_schema_field_t
+        fields[OPT_COUNT + ARRAY_LEN(common_fields) + ARRAY_LEN(scenario_fields) + 1];
+    char names[OPT_COUNT][24];
+    cyaml_schema_value_t value;
+};
+
+/* "fail_on": how an option is written in the file. */
+static void option_key(unsigned option, char *key, size_t size)
+{
+    snprintf(key, size, "%s", option_specs[option].name);
+    for (char *p = key; *p; p++)
+        *p = *p == '-' ? '_' : *p;
+}
+
+static void schema_init(struct schema *s, bool scenario)
+{
+    size_t n = 0;
+    unsigned wanted = scenario ? OPTION_CONFIG | OPTION_SCENARIO : OPTION_CONFIG;
+    for (unsigned o = 0; o < OPT_COUNT; o++) {
+        if (!(option_specs[o].flags & wanted))
+            continue;
+        option_key(o, s->names[o], sizeof(s->names[o]));
+        cyaml_schema_field_t field = TEXT(s->names[o], OPTIONAL, struct raw, options[0]);
+        field.data_offset = (uint32_t)(offsetof(struct raw, options) + o * sizeof(char *));
+        s->fields[n++] = field;
+    }
+    memcpy(s->fields + n, common_fields, sizeof(common_fields));
+    n += ARRAY_LEN(common_fields);
+    if (scenario) {
+        memcpy(s->fields + n, scenario_fields, sizeof(scenario_fields));
+        n += ARRAY_LEN(scenario_fields);
+    }
+    s->fields[n] = (cyaml_schema_field_t)CYAML_FIELD_END;
+    s->value =
+        (cyaml_schema_value_t){CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw, s->fields)};
+}
+
+/*
+ * Places, by path.
+ */
+
+/* The value of a key; *ret_key is the key's own node. NULL when there is none. */
+static yaml_node_t *map_get(yaml_document_t *doc, yaml_node_t *map, const char *key,
+                            yaml_node_t **ret_key)
+{
+    if (!map || map->type != YAML_MAPPING_NODE)
+        return NULL;
+    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top;
+         p++) {
+        yaml_node_t *k = yaml_document_get_node(doc, p->key);
+        if (k->type != YAML_SCALAR_NODE || strcmp((char *)k->data.scalar.value, key) != 0)
+            continue;
+        if (ret_key)
+            *ret_key = k;
+        return yaml_document_get_node(doc, p->value);
+    }
+    return NULL;
+}
+
+static yaml_node_t *list_get(yaml_document_t *doc, yaml_node_t *list, size_t i)
+{
+    if (!list || list->type != YAML_SEQUENCE_NODE ||
+        i >= (size_t)(list->data.sequence.items.top - list->data.sequence.items.start))
+        return NULL;
+    return yaml_document_get_node(doc, list->data.sequence.items.start[i]);
+}
+
+static int node_line(const yaml_node_t *node)
+{
+    return node ? (int)node->start_mark.line + 1 : 1;
+}
+
+/* The line of a key, of the mapping when it has no such key. */
+static int key_line(yaml_document_t *doc, yaml_node_t *map, const char *key)
+{
+    yaml_node_t *k = NULL;
+    map_get(doc, map, key, &k);
+    return node_line(k ? k : map);
+}
+
+static int item_key_line(yaml_document_t *doc, const char *list, size_t i, const char *key)
+{
+    yaml_node_t *root = yaml_document_get_root_node(doc);
+    return key_line(doc, list_get(doc, map_get(doc, root, list, NULL), i), key);
+}
+
+/*
+ * libcyaml's log, turned into an error.
+ */
+
+static void on_log(cyaml_log_t level, void *data, const char *fmt, va_list args)
+{
+    (void)level;
+    _cleanup_free_ char *line = xvasprintf(fmt, args);
+    str_add(data, line);
+}
+
+/* The rest of the line after the first place where `before` stands, or NULL. Owned by the caller.
+ */
+static char *after(const char *text, const char *before)
+{
+    const char *p = strstr(text, before);
+    return p ? xstrndup(p + strlen(before), strcspn(p + strlen(before), "\n")) : NULL;
+}
+
+/* Walks libcyaml's backtrace, innermost first, down the document: the mapping at fault, and the
+ * names of its list and of the last field on the way. */
+struct fault {
+    yaml_node_t *map; /* innermost mapping that the backtrace is about */
+    char list[64];    /* "waivers", or "" at the top */
+    char field[64];   /* the field that libcyaml was in, or "" */
+};
+
+static void find_fault(yaml_document_t *doc, const char *log, struct fault *f)
+{
+    *f = (struct fault){.map = yaml_document_get_root_node(doc)};
+    long item = 0;
+    for (const char *p = strstr(log, "Backtrace"); p; p = strchr(p, '\n')) {
+        p += *p == '\n';
+        char name[64];
+        if (sscanf(p, "  in mapping field '%63[^']'", name) == 1) {
+            /* outermost comes last: the first field seen is where it happened */
+            if (item)
+                snprintf(f->list, sizeof(f->list), "%s", name);
+            else if (!*f->field)
+                snprintf(f->field, sizeof(f->field), "%s", name);
+        } else {
+            sscanf(p, "  in sequence entry '%ld'", &item);
+        }
+        if (!*p)
+            break;
+    }
+    if (*f->list) {
+        yaml_node_t *list = map_get(doc, f->map, f->list, NULL);
+        yaml_node_t *entry = list_get(doc, list, (size_t)item - 1);
+        f->map = entry ? entry : list;
+    }
+}
+
+static int unknown_key(const char *path, yaml_document_t *doc, const struct fault *f,
+                       const struct schema *schema, const char *key, struct err *err)
+{
+    const cyaml_schema_field_t *fields = schema->fields;
+    for (const cyaml_schema_field_t *top = fields; *f->list && top->key; top++)
+        if (strcmp(top->key, f->list) == 0)
+            fields = top->value.sequence.entry->mapping.fields;
+    const char *names[OPT_COUNT + 16];
+    size_t n = 0;
+    for (; fields[n].key; n++)
+        names[n] = fields[n].key;
+    names[n] = NULL;
+
+    /* an option by its name on the command line is the likeliest mistake */
+    _cleanup_free_ char *spelt = xstrdup(key);
+    for (char *p = spelt; *p; p++)
+        *p = *p == '-' ? '_' : *p;
+    const char *near = nearest(spelt, names);
+    if (near)
+        err_set(err, ERR_CONFIG, "unknown key \"%s\" (did you mean \"%s\"?)", key, near);
+    else
+        err_set(err, ERR_CONFIG, "unknown key \"%s\"", key);
+    err_at(err, path, key_line(doc, f->map, key), 0);
+    if (near)
+        return -1;
+    struct strv all = {0};
+    for (size_t i = 0; i < n; i++)
+        strv_add(&all, names[i]);
+    _cleanup_free_ char *list = strv_join(&all, ", ");
+    strv_release(&all);
+    return err_hint(err, "the keys here are %s", list);
+}
+
+static const char *event_words(const char *name)
+{
+    return str_starts(name, "SEQUENCE")  ? "a list"
+           : str_starts(name, "MAPPING") ? "a mapping (key: value)"
+                                         : "a single value";
+}
+
+static int wrong_type(const char *path, yaml_document_t *doc, const struct fault *f,
+                      const char *message, struct err *err)
+{
+    char want[32] = "", got[32] = "";
+    sscanf(message, "%31[A-Z_], got event: %31[A-Z_]", want, got);
+    _cleanup_free_ char *where =
+        *f->list ? xasprintf("%s: %s", f->list, f->field) : xstrdup(f->field);
+    if (str_ends(where, ": "))
+        where[strlen(where) - 2] = '\0';
+    err_set(err, ERR_CONFIG, "%s%sexpected %s, found %s", where, *where ? ": " : "",
+            event_words(want), event_words(got));
+    err_at(err, path, *f->field ? key_line(doc, f->map, f->field) : node_line(f->map), 0);
+    if (!*where)
+        err_hint(err, "write one \"key: value\" a line");
+    return -1;
+}
+
+static int schema_error(const char *path, yaml_document_t *doc, const struct schema *schema,
+                        const char *log, cyaml_err_t code, struct err *err)
+{
+    struct fault f;
+    find_fault(doc, log, &f);
+    _cleanup_free_ char *key = NULL;
+    if ((key = after(log, "Unexpected key: ")))
+        return unknown_key(path, doc, &f, schema, key, err);
+    if ((key = after(log, "Missing required mapping field: "))) {
+        err_set(err, ERR_CONFIG, "%s%s\"%s\" is missing", f.list, *f.list ? ": " : "", key);
+        err_at(err, path, node_line(f.map), 0);
+        return strcmp(key, "reason") == 0
+                   ? err_hint(err, "say why; the report shows it beside what is waived")
+                   : -1;
+    }
+    if ((key = after(log, "Mapping field already seen: "))) {
+        err_set(err, ERR_CONFIG, "key \"%s\" stands twice", key);
+        return err_at(err, path, key_line(doc, f.map, key), 0);
+    }
+    if ((key = after(log, "Expecting ")))
+        return wrong_type(path, doc, &f, key, err);
+    key = code == CYAML_ERR_ALIAS ? xstrdup("aliases (*name) are not read here")
+                                  : after(log, "Load: ");
+    bool said = key && *key && !str_starts(key, "Backtrace");
+    err_set(err, ERR_CONFIG, "%s%s%s", f.field, *f.field ? ": " : "",
+            said ? key : cyaml_strerror(code));
+    return err_at(err, path, *f.field ? key_line(doc, f.map, f.field) : node_line(f.map), 0);
+}
+
+/* Reads the first document; a second one is refused, because nobody would read it. */
+static int load_document(const char *path, const char *text, size_t len, yaml_document_t *ret,
+                         struct err *err)
+{
+    yaml_parser_t parser;
+    yaml_document_t second;
+    if (!yaml_parser_initialize(&parser))
+        return err_set(err, ERR_ENV, "out of memory");
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
+    bool loaded = yaml_parser_load(&parser, ret);
+    bool more = loaded && yaml_parser_load(&parser, &second);
+    if (!loaded || !more) {
+        int line = (int)parser.problem_mark.line + 1;
+        bool at_end = parser.problem_mark.index >= len;
+        err_set(err, ERR_CONFIG, "%s%s%s", parser.problem ? parser.problem : "not YAML",
+                parser.context ? ", " : "", parser.context ? parser.context : "");
+        err_at(err, path, line, (int)parser.problem_mark.column + 1);
+        if (at_end)
+            err_hint(err, "the file ends too early: is it truncated?");
+        if (loaded)
+            yaml_document_delete(ret);
+        yaml_parser_delete(&parser);
+        return -1;
+    }
+    yaml_node_t *root = yaml_document_get_root_node(&second);
+    int line = node_line(root);
+    yaml_document_delete(&second);
+    yaml_parser_delete(&parser);
+    if (root) {
+        yaml_document_delete(ret);
+        err_set(err, ERR_CONFIG, "a second document begins here");
+        return err_at(err, path, line, 0);
+    }
+    return 0;
+}
+
+bool config_is_date(const char *text)
+{
+    static const int days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    int year, month, day, end = 0;
+    if (strlen(text) != 10 || strspn(text, "0123456789-") != 10 ||
+        sscanf(text, "%4d-%2d-%2d%n", &year, &month, &day, &end) != 3 || end != 10)
+        return false;
+    if (month < 1 || month > 12 || day < 1 || day > days[month - 1])
+        return false;
+    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    return month != 2 || day < 29 || leap;
+}
+
+static int check_item(const struct raw_waiver *w, const char *path, yaml_document_t *doc,
+                      const char *list, size_t i, bool reason, struct err *err)
+{
+    const char *key = NULL;
+    if (w->finding && !finding_id_find(w->finding)) {
+        const char *ids[64];
+        size_t n = 0;
+        for (const struct finding_id *f = finding_ids; f->id; f++)
+            ids[n++] = f->id;
+        ids[n] = NULL;
+        const char *near = nearest(w->finding, ids);
+        key = "finding";
+        err_set(err, ERR_CONFIG, "%s: unknown finding \"%s\"", list, w->finding);
+        if (near)
+            err_hint(err, "did you mean \"%s\"?", near);
+        else
+            err_hint(err, "docs/findings.md lists them");
+    } else if (reason && (!w->reason || !w->reason[strspn(w->reason, " \t\n")])) {
+        key = "reason";
+        err_set(err, ERR_CONFIG, "%s: the reason is empty", list);
+        err_hint(err, "say why; the report shows it beside what is waived");
+    } else if (w->expires && !config_is_date(w->expires)) {
+        key = "expires";
+        err_set(err, ERR_CONFIG, "%s: expires: \"%s\" is not a date", list, w->expires);
+        err_hint(err, "write it as YYYY-MM-DD");
+    }
+    return key ? err_at(err, path, item_key_line(doc, list, i, key), 0) : 0;
+}
+
+/* An empty value means the key was left blank: as if it were not there. */
+static char *copy_value(const char *s)
+{
+    return s && *s ? xstrdup(s) : NULL;
+}
+
+static void copy_list(struct strv *to, char **from, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        strv_add(to, from[i]);
+}
+
+static int fill(struct config *c, const struct raw *raw, yaml_document_t *doc, struct err *err)
+{
+    yaml_node_t *root = yaml_document_get_root_node(doc);
+    c->options = xcalloc(OPT_COUNT, sizeof(*c->options));
+    c->option_lines = xcalloc(OPT_COUNT, sizeof(*c->option_lines));
+    _cleanup_free_ char *dir = path_dir(c->path);
+    for (unsigned o = 0; o < OPT_COUNT; o++) {
+        if (!raw->options[o] || !*raw->options[o])
+            continue;
+        char name[24];
+        option_key(o, name, sizeof(name));
+        c->option_lines[o] = key_line(doc, root, name);
+        bool relative = (option_specs[o].flags & OPTION_PATH) && strcmp(dir, ".") != 0;
+        c->options[o] = relative ? path_join(dir, raw->options[o]) : xstrdup(raw->options[o]);
+    }
+    copy_list(&c->url_env, raw->url_env, raw->url_env_count);
+
+    c->waivers = xcalloc(raw->waivers_count + 1, sizeof(*c->waivers));
+    for (unsigned i = 0; i < raw->waivers_count; i++) {
+        const struct raw_waiver *w = &raw->waivers[i];
+        if (check_item(w, c->path, doc, "waivers", i, true, err) < 0)
+            return -1;
+        c->waivers[c->nwaivers++] = (struct waiver){
+            .finding = xstrdup(w->finding),
+            .revision = copy_value(w->revision),
+            .object = copy_value(w->object),
+            .reason = xstrdup(w->reason),
+            .expires = copy_value(w->expires),
+            .file = xstrdup(c->path),
+            .line = item_key_line(doc, "waivers", i, "finding"),
+        };
+    }
+    c->ignores = xcalloc(raw->ignore_count + 1, sizeof(*c->ignores));
+    for (unsigned i = 0; i < raw->ignore_count; i++) {
+        const struct raw_waiver *w = &raw->ignore[i];
+        if (check_item(w, c->path, doc, "ignore", i, true, err) < 0)
+            return -1;
+        c->ignores[c->nignores++] = (struct ignore){
+            .object = xstrdup(w->object),
+            .reason = xstrdup(w->reason),
+            .expires = copy_value(w->expires),
+            .file = xstrdup(c->path),
+            .line = item_key_line(doc, "ignore", i, "object"),
+        };
+    }
+    c->title = copy_value(raw->title);
+    copy_list(&c->engines, raw->engines, raw->engines_count);
+    c->expected = xcalloc(raw->expect_count + 1, sizeof(*c->expected));
+    for (unsigned i = 0; i < raw->expect_count; i++) {
+        const struct raw_waiver *w = &raw->expect[i];
+        if (check_item(w, c->path, doc, "expect", i, false, err) < 0)
+            return -1;
+        c->expected[c->nexpected++] = (struct expected){
+            .finding = xstrdup(w->finding),
+            .revision = copy_value(w->revision),
+            .object = copy_value(w->object),
+            .line = item_key_line(doc, "expect", i, "finding"),
+        };
+    }
+    return 0;
+}
+
+static int read_file(const char *path, bool scenario, struct config *ret, struct err *err)
+{
+    _cleanup_free_ char *text = NULL;
+    size_t len;
+    if (file_read_text(path, &text, &len, err) < 0) {
+        err->code = ERR_CONFIG;
+        return -1;
+    }
+    yaml_document_t doc;
+    if (load_document(path, text, len, &doc, err) < 0)
+        return -1;
+
+    struct schema schema;
+    schema_init(&schema, scenario);
+    _cleanup_str_ struct str log = {0};
+    const cyaml_config_t how = {
+        .log_fn = on_log,
+        .log_ctx = &log,
+        .log_level = CYAML_LOG_ERROR,
+        .mem_fn = cyaml_mem,
+        .flags = CYAML_CFG_NO_ALIAS,
+    };
+    struct raw *raw = NULL;
+    cyaml_err_t code = cyaml_load_data((const uint8_t *)text, len, &how, &schema.value,
+                                       (cyaml_data_t **)&raw, NULL);
+    _cleanup_config_ struct config c = {.path = xstrdup(path)};
+    static const struct raw empty; /* of a file with comments alone */
+    int result = code == CYAML_OK ? fill(&c, raw ? raw : &empty, &doc, err)
+                                  : schema_error(path, &doc, &schema, str_get(&log), code, err);
+    cyaml_free(&how, &schema.value, raw, 0);
+    yaml_document_delete(&doc);
+    if (result == 0) {
+        *ret = c;
+        memset(&c, 0, sizeof(c));
+    }
+    return result;
+}
+
+int config_read(const char *path, struct config *ret, struct err *err)
+{
+    return read_file(path, false, ret, err);
+}
+
+int config_read_scenario(const char *path, struct config *ret, struct err *err)
+{
+    return read_file(path, true, ret, err);
+}
+
+int config_settings(const struct config *c, struct settings *to, struct err *err)
+{
+    for (unsigned o = 0; o < OPT_COUNT; o++) {
+        if (!c->options[o])
+            continue;
+        char key[24];
+        option_key(o, key, sizeof(key));
+        if (settings_add(to, o, 0, c->options[o], key, err) < 0)
+            return err_at(err, c->path, c->option_lines[o], 0);
+    }
+    return 0;
+}
+
+void config_find(const char *dir, char **ret)
+{
+    *ret = NULL;
+    /* the path as it was given, so that errors say "belay.yaml" and not "/home/..."; above the
+     * current folder there are only absolute names */
+    _cleanup_free_ char *here = path_join(str_eq(dir, ".") ? "" : dir, "belay.yaml");
+    if (file_exists(here)) {
+        *ret = TAKE_PTR(here);
+        return;
+    }
+    _cleanup_free_ char *folder = realpath(dir, NULL);
+    while (folder && strcmp(folder, "/") != 0) {
+        _cleanup_free_ char *parent = path_dir(folder);
+        free(folder);
+        folder = TAKE_PTR(parent);
+        _cleanup_free_ char *path = path_join(folder, "belay.yaml");
+        if (file_exists(path)) {
+            *ret = TAKE_PTR(path);
+            return;
+        }
+    }
+}
 
 void config_release(struct config *c)
 {
+    for (unsigned o = 0; c->options && o < OPT_COUNT; o++)
+        free(c->options[o]);
+    free(c->options);
+    free(c->option_lines);
+    strv_release(&c->url_env);
+    for (size_t i = 0; i < c->nwaivers; i++) {
+        struct waiver *w = &c->waivers[i];
+        free(w->finding);
+        free(w->revision);
+        free(w->object);
+        free(w->reason);
+        free(w->expires);
+        free(w->file);
+    }
+    free(c->waivers);
+    for (size_t i = 0; i < c->nignores; i++) {
+        struct ignore *g = &c->ignores[i];
+        free(g->object);
+        free(g->reason);
+        free(g->expires);
+        free(g->file);
+    }
+    free(c->ignores);
+    for (size_t i = 0; i < c->nexpected; i++) {
+        free(c->expected[i].finding);
+        free(c->expected[i].revision);
+        free(c->expected[i].object);
+    }
+    free(c->expected);
+    strv_release(&c->engines);
+    free(c->title);
     free(c->path);
     memset(c, 0, sizeof(*c));
 }

@@ -21,6 +21,7 @@
 #include "harness/base/err.h"
 #include "harness/base/str.h"
 #include "runner/roundtrip.h"
+#include "runner/settings.h"
 
 /* A finding that a scenario expects. */
 struct expected {
@@ -56,6 +57,9 @@ void config_find(const char *dir, char **ret);
 int config_read(const char *path, struct config *ret, struct err *err);
 /* The same for a scenario.yaml: title, engines and expect as well. */
 int config_read_scenario(const char *path, struct config *ret, struct err *err);
+
+/* The options that a belay.yaml or scenario.yaml holds, as level 0. */
+int config_settings(const struct config *c, struct settings *to, struct err *err);
 
 /* True for "YYYY-MM-DD" that is a day of the calendar. */
 bool config_is_date(const char *text);

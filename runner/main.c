@@ -49,7 +49,7 @@ static int run(int argc, char **argv, struct err *err)
         fputs(text, stderr);
         return EXIT_USAGE;
     }
-    if (interrupt_install(err) < 0)
+    if (cli_load(&cli, err) < 0 || interrupt_install(err) < 0)
         return -1;
     return cli.command->run(&cli, err);
 }

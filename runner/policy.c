@@ -1,6 +1,5 @@
 #include "runner/policy.h"
 
-#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,7 +68,7 @@ static bool expired(const char *expires, const char *today)
 static bool matches(const char *pattern, const char *kind, const char *identity)
 {
     _cleanup_free_ char *name = xasprintf("%s %s", kind, identity);
-    return fnmatch(pattern, name, 0) == 0;
+    return object_matches(pattern, name);
 }
 
 /* An ignored table takes its columns, indexes and constraints with it. */
@@ -141,7 +140,7 @@ static bool waiver_covers(const struct waiver *w, const struct finding *f)
         return true;
     /* every difference must be covered: a waiver for one object does not hide another */
     for (size_t i = 0; i < f->nchanges; i++)
-        if (fnmatch(w->object, f->changes[i].object, 0) != 0)
+        if (!object_matches(w->object, f->changes[i].object))
             return false;
     return f->nchanges > 0;
 }

@@ -11,6 +11,8 @@
 #ifndef BELAY_REPORT_H
 #define BELAY_REPORT_H
 
+#include <jansson.h>
+
 #include "harness/base/str.h"
 #include "runner/result.h"
 #include "runner/terminal.h"
@@ -34,17 +36,23 @@ void report_junit(const struct check_result *r, const struct report_options *o, 
 /* By the name that --format takes; NULL when unknown. */
 report_fn report_find(const char *format);
 
-/* One change of a diff for the text report and `belay diff`, with indent and a newline. */
+/* Parts that reports share. */
+
+/* One change of a diff, indented, with a newline. */
 void report_change(const char *text, const struct terminal *t, int indent, struct str *out);
-
-/* A copy in which bytes that are not UTF-8 are replaced by U+FFFD, for JSON and XML; NULL stays
- * NULL. */
+/* One change as JSON. A new reference. */
+json_t *report_change_json(const char *object, const char *property, const char *before,
+                           const char *after, const char *text);
+/* A JSON string of any bytes, JSON null for NULL. A new reference. */
+json_t *report_string(const char *text);
+/* "file:line:col", as far as it is known; "" without a file. The caller owns it. */
+char *report_place(const struct finding *f);
+/* A copy in which bytes that are not UTF-8 are replaced by U+FFFD. The caller owns it. */
 char *utf8_clean(const char *text);
-
-/* A JSON string of any bytes; JSON null for NULL. A new reference. */
-struct json_t *report_string(const char *text);
-/* One change as JSON, shared by the check report and `belay diff`. A new reference. */
-struct json_t *report_change_json(const char *object, const char *property, const char *before,
-                                  const char *after, const char *text);
+/* True when f counts as a failure under o. */
+bool report_fails(const struct finding *f, const struct report_options *o);
+/* The worst of what is not waived in the findings of each revision, -1 for none: owned by the
+ * caller, r->nrevisions entries. */
+int *report_worst(const struct check_result *r);
 
 #endif

@@ -101,6 +101,41 @@ void finding_from_err(struct finding *f, const struct err *e)
     }
 }
 
+/* fnmatch() would give [ a meaning, and "integer[]" is an ordinary name here. */
+bool object_matches(const char *pattern, const char *object)
+{
+    const char *star = NULL, *resume = NULL;
+    while (*object) {
+        if (*pattern == '*') {
+            star = pattern++;
+            resume = object;
+        } else if (*pattern == '?' || *pattern == *object) {
+            /* ? stands for a whole character */
+            bool whole = *pattern == '?';
+            pattern++;
+            object++;
+            while (whole && ((unsigned char)*object & 0xc0) == 0x80)
+                object++;
+        } else if (star) {
+            pattern = star + 1;
+            object = ++resume;
+        } else {
+            return false;
+        }
+    }
+    while (*pattern == '*')
+        pattern++;
+    return !*pattern;
+}
+
+bool finding_matches_object(const struct finding *f, const char *pattern)
+{
+    for (size_t i = 0; i < f->nchanges; i++)
+        if (object_matches(pattern, f->changes[i].object))
+            return true;
+    return false;
+}
+
 int result_worst(const struct check_result *r)
 {
     int worst = -1;

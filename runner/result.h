@@ -92,6 +92,11 @@ struct check_result {
 struct finding *result_add_finding(struct check_result *r, const char *id, const char *revision);
 /* Fills message, hint, place, statement, sqlstate, detail from e (copied). */
 void finding_from_err(struct finding *f, const struct err *e);
+/* True when f is about an object that matches the pattern ("kind identity" with * and ?). */
+bool finding_matches_object(const struct finding *f, const char *pattern);
+/* The pattern itself, for waivers and ignored objects: * any text, ? one character, else literal.
+ */
+bool object_matches(const char *pattern, const char *object);
 /* The most severe finding that is not waived; -1 when there is none. */
 int result_worst(const struct check_result *r);
 size_t result_count(const struct check_result *r, enum severity s); /* not waived ones */

@@ -1,0 +1,185 @@
+#include "runner/settings.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/base/cleanup.h"
+#include "harness/base/nearest.h"
+#include "harness/base/str.h"
+
+const char *const report_formats[] = {"text", "json", "junit", NULL};
+
+static const char *const colors[] = {"auto", "always", "never", NULL};
+static const char *const engine_names[] = {"sqlite", "postgres", "postgresql", NULL};
+static const char *const severities[] = {"error", "warning", "note", NULL};
+
+const struct option_spec option_specs[OPT_COUNT] = {
+    [OPT_BASELINE] = {"baseline", 0, "FILE", "SQL file to run before the first revision",
+                      OPTION_CONFIG | OPTION_PATH, NULL},
+    [OPT_COLOR] = {"color", 0, "WHEN", "colour: auto, always or never", 0, colors},
+    [OPT_CONFIG] = {"config", 'c', "FILE", "read FILE instead of the nearest belay.yaml", 0, NULL},
+    [OPT_DIR] = {"dir", 'd', "DIR", "the folder of the migrations, or one above it",
+                 OPTION_CONFIG | OPTION_PATH, NULL},
+    [OPT_ENGINE] = {"engine", 'e', "NAME", "sqlite or postgres", OPTION_CONFIG, engine_names},
+    [OPT_FAIL_ON] = {"fail-on", 0, "LEVEL",
+                     "exit 1 for findings of this severity on: error, warning or note",
+                     OPTION_CONFIG, severities},
+    [OPT_FORMAT] = {"format", 'f', "NAME",
+                    "of the migrations or of the report; see below (repeatable)",
+                    OPTION_CONFIG | OPTION_MANY, NULL},
+    [OPT_GIT_BASE] = {"git-base", 0, "REF", "check only revisions added since REF", 0, NULL},
+    [OPT_HELP] = {"help", 'h', NULL, "show help", OPTION_SWITCH | OPTION_BARE, NULL},
+    [OPT_KEEP_SCRATCH] = {"keep-scratch", 0, NULL,
+                          "leave the scratch databases and print their URL", OPTION_SWITCH, NULL},
+    [OPT_LATEST] = {"latest", 0, "N", "check only the last N revisions",
+                    OPTION_NUMBER | OPTION_SCENARIO, NULL},
+    [OPT_MIN_REVISION] = {"min-revision", 0, "REV", "never downgrade below REV", OPTION_CONFIG,
+                          NULL},
+    [OPT_OUTPUT] = {"output", 'o', "FILE", "write to FILE instead of stdout (repeatable)",
+                    OPTION_MANY, NULL},
+    [OPT_QUICK] = {"quick", 0, NULL, "the climb only: every revision up, nothing down",
+                   OPTION_SWITCH | OPTION_CONFIG, NULL},
+    [OPT_QUIET] = {"quiet", 'q', NULL, "only findings and the summary", OPTION_SWITCH, NULL},
+    [OPT_SCRATCH_URL] = {"scratch-url", 0, "URL",
+                         "make scratch databases on this PostgreSQL server", OPTION_CONFIG, NULL},
+    [OPT_SINCE] = {"since", 0, "REV", "check only revisions that REV does not contain",
+                   OPTION_SCENARIO, NULL},
+    [OPT_URL] = {"url", 'u', "URL", "the project's database", OPTION_CONFIG, NULL},
+    [OPT_VERBOSE] = {"verbose", 'v', NULL, "leave nothing out", OPTION_SWITCH, NULL},
+    [OPT_VERSION] = {"version", 0, NULL, "show belay's version", OPTION_SWITCH | OPTION_BARE, NULL},
+};
+
+/* "a, b or c" */
+static char *list_text(const char *const *values)
+{
+    struct str s = {0};
+    for (size_t i = 0; values[i]; i++)
+        str_addf(&s, "%s%s", i == 0 ? "" : values[i + 1] ? ", " : " or ", values[i]);
+    return str_take(&s);
+}
+
+static bool list_has(const char *const *values, const char *value)
+{
+    for (; *values; values++)
+        if (strcmp(*values, value) == 0)
+            return true;
+    return false;
+}
+
+static int bad_value(const char *origin, const char *value, const char *const *values,
+                     unsigned level, struct err *err)
+{
+    const char *near = nearest(value, values);
+    _cleanup_free_ char *list = list_text(values);
+    err_set(err, level == 0 ? ERR_CONFIG : ERR_USAGE, "%s: \"%s\" is not one of %s", origin, value,
+            list);
+    return near ? err_hint(err, "did you mean \"%s\"?", near) : -1;
+}
+
+static const char *switch_value(const char *value)
+{
+    static const char *const on[] = {"yes", "true", "on", "1", NULL};
+    static const char *const off[] = {"no", "false", "off", "0", NULL};
+    return list_has(on, value) ? "yes" : list_has(off, value) ? "no" : NULL;
+}
+
+static int add_one(struct settings *s, unsigned option, unsigned level, const char *value,
+                   const char *origin, struct err *err)
+{
+    const struct option_spec *spec = &option_specs[option];
+    enum err_code code = level == 0 ? ERR_CONFIG : ERR_USAGE;
+    if (!*value)
+        return err_set(err, code, "%s: empty value", origin);
+    if (option == OPT_FORMAT && list_has(report_formats, value)) {
+        option = OPT_REPORT;
+    } else if (option == OPT_FORMAT) {
+        /* checked by source_open() */
+    } else if (spec->flags & OPTION_SWITCH) {
+        const char *word = switch_value(value);
+        if (!word)
+            return err_set(err, code, "%s: \"%s\" is not yes or no", origin, value);
+        value = word;
+    } else if (spec->flags & OPTION_NUMBER) {
+        char *end;
+        long number = strtol(value, &end, 10);
+        if (*end || number < 1 || number > 1000000)
+            return err_set(err, code, "%s: \"%s\" is not a number from 1 to 1000000", origin,
+                           value);
+    } else if (spec->values && !list_has(spec->values, value)) {
+        return bad_value(origin, value, spec->values, level, err);
+    }
+    s->v = xgrow(s->v, s->n, &s->cap, sizeof(*s->v));
+    s->v[s->n++] = (struct setting){option, level, xstrdup(value), xstrdup(origin)};
+    return 0;
+}
+
+int settings_add(struct settings *s, unsigned option, unsigned level, const char *value,
+                 const char *origin, struct err *err)
+{
+    if (!(option_specs[option].flags & OPTION_MANY) || level == 2)
+        return add_one(s, option, level, value, origin, err);
+    for (const char *p = value;;) {
+        size_t n = strcspn(p, ",");
+        size_t lead = strspn(p, " ");
+        lead = lead > n ? n : lead;
+        size_t end = n;
+        while (end > lead && p[end - 1] == ' ')
+            end--;
+        _cleanup_free_ char *part = xstrndup(p + lead, end - lead);
+        if (add_one(s, option, level, part, origin, err) < 0)
+            return -1;
+        if (!p[n])
+            return 0;
+        p += n + 1;
+    }
+}
+
+static const struct setting *find_setting(const struct settings *s, unsigned option)
+{
+    for (size_t i = s->n; i-- > 0;)
+        if (s->v[i].option == option)
+            return &s->v[i];
+    return NULL;
+}
+
+const char *settings_get(const struct settings *s, unsigned option)
+{
+    const struct setting *found = find_setting(s, option);
+    return found ? found->value : NULL;
+}
+
+const char *settings_origin(const struct settings *s, unsigned option)
+{
+    const struct setting *found = find_setting(s, option);
+    return found ? found->origin : NULL;
+}
+
+bool settings_on(const struct settings *s, unsigned option)
+{
+    return str_eq(settings_get(s, option), "yes");
+}
+
+int settings_number(const struct settings *s, unsigned option)
+{
+    const char *value = settings_get(s, option);
+    return value ? atoi(value) : 0; /* checked when it was added */
+}
+
+const char *settings_next(const struct settings *s, unsigned option, size_t *i)
+{
+    const struct setting *last = find_setting(s, option);
+    for (; *i < s->n; ++*i)
+        if (s->v[*i].option == option && s->v[*i].level == last->level)
+            return s->v[(*i)++].value;
+    return NULL;
+}
+
+void settings_release(struct settings *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        free(s->v[i].value);
+        free(s->v[i].origin);
+    }
+    free(s->v);
+    memset(s, 0, sizeof(*s));
+}

@@ -1,0 +1,93 @@
+/*
+ * Options as data: one table says everything about an option, and getopt_long, `belay help`,
+ * BELAY_<OPTION> and belay.yaml all read it.
+ *
+ * Settings come from belay.yaml, then DATABASE_URL and BELAY_*, then the command line; the later
+ * wins, option by option.
+ */
+#ifndef BELAY_SETTINGS_H
+#define BELAY_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "harness/base/err.h"
+
+enum option_id {
+    OPT_BASELINE,
+    OPT_COLOR,
+    OPT_CONFIG,
+    OPT_DIR,
+    OPT_ENGINE,
+    OPT_FAIL_ON,
+    OPT_FORMAT,
+    OPT_GIT_BASE,
+    OPT_HELP,
+    OPT_KEEP_SCRATCH,
+    OPT_LATEST,
+    OPT_MIN_REVISION,
+    OPT_OUTPUT,
+    OPT_QUICK,
+    OPT_QUIET,
+    OPT_SCRATCH_URL,
+    OPT_SINCE,
+    OPT_URL,
+    OPT_VERBOSE,
+    OPT_VERSION,
+    OPT_COUNT, /* of the rows of the table */
+    /* --format takes a report format too; it is kept apart, so that the two kinds do not hide each
+       other */
+    OPT_REPORT = OPT_COUNT,
+};
+
+enum option_flags {
+    OPTION_SWITCH = 1, /* takes no argument, or =yes and =no */
+    OPTION_CONFIG = 2, /* may stand in belay.yaml, '-' written '_' */
+    OPTION_PATH = 4,   /* relative to belay.yaml when it stands there */
+    OPTION_NUMBER = 8,
+    OPTION_MANY = 16, /* repeatable; in BELAY_* and belay.yaml separated by commas */
+    OPTION_SCENARIO =
+        64,           /* may stand in a scenario.yaml too, where OPTION_CONFIG alone would not do */
+    OPTION_BARE = 32, /* about the command line itself: no BELAY_* */
+};
+
+struct option_spec {
+    const char *name;
+    char letter;               /* 0: none */
+    const char *arg;           /* "FILE" in the help; NULL for a switch */
+    const char *help;          /* one line */
+    unsigned flags;            /* enum option_flags */
+    const char *const *values; /* what it may be, NULL-terminated; NULL: anything */
+};
+extern const struct option_spec option_specs[OPT_COUNT];
+
+/* Report formats of --format, NULL-terminated. */
+extern const char *const report_formats[];
+
+/* One value given for one option. */
+struct setting {
+    unsigned option; /* enum option_id */
+    unsigned level;  /* 0 belay.yaml, 1 environment, 2 command line */
+    char *value;
+    char *origin; /* "--fail-on", "BELAY_FAIL_ON", "belay.yaml:3: fail_on", for errors */
+};
+
+struct settings {
+    struct setting *v; /* levels never decrease */
+    size_t n, cap;
+};
+
+/* Checks the value against the option's table row; ERR_USAGE, or ERR_CONFIG from belay.yaml. */
+int settings_add(struct settings *s, unsigned option, unsigned level, const char *value,
+                 const char *origin, struct err *err);
+/* The value that wins, or NULL. */
+const char *settings_get(const struct settings *s, unsigned option);
+bool settings_on(const struct settings *s, unsigned option);
+int settings_number(const struct settings *s, unsigned option); /* 0 when not given */
+/* Where the winning value comes from, or NULL. */
+const char *settings_origin(const struct settings *s, unsigned option);
+/* The next value at or after *i of the level that wins, for repeatable options; NULL at the end. */
+const char *settings_next(const struct settings *s, unsigned option, size_t *i);
+void settings_release(struct settings *s);
+
+#endif

@@ -1,0 +1,3 @@
+-- posts get a body
+
+	ALTER TABLE post ADD COLUMN body text;

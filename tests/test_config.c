@@ -1,0 +1,243 @@
+/* belay.yaml: what is read, and one clear error for each way to get it wrong. */
+#include <string.h>
+#include <unistd.h>
+
+#include "harness/base/cleanup.h"
+#include "harness/base/file.h"
+#include "runner/cli.h"
+#include "tests/suite.h"
+
+static char dir[] = "/tmp/belay_test_config_XXXXXX";
+static char *path;
+
+static void write_file(const char *to, const char *text)
+{
+    _cleanup_err_ struct err err = {0};
+    ck_assert_msg(file_replace(to, text, strlen(text), 0644, &err) == 0, "%s", err.message);
+}
+
+/* "file:line: message | hint", as the user reads it. */
+static char *failure_of(const char *text, bool scenario)
+{
+    write_file(path, text);
+    _cleanup_config_ struct config c = {0};
+    _cleanup_err_ struct err err = {0};
+    int rc = scenario ? config_read_scenario(path, &c, &err) : config_read(path, &c, &err);
+    _cleanup_(settings_release) struct settings s = {0};
+    if (rc == 0)
+        rc = config_settings(&c, &s, &err);
+    if (rc == 0)
+        return xstrdup("no error");
+    ck_assert_int_eq(err.code, ERR_CONFIG);
+    ck_assert_str_eq(err.file, path);
+    return xasprintf("%d: %s%s%s", err.line, err.message, err.hint ? " | " : "",
+                     err.hint ? err.hint : "");
+}
+
+START_TEST(everything_that_is_documented_is_read)
+{
+    write_file(path, "# what lasts\n"
+                     "dir: db/migrations\n"
+                     "format: goose, junit\n"
+                     "engine: postgres\n"
+                     "url: postgres://localhost/app\n"
+                     "url_env: [APP_URL, OTHER_URL]\n"
+                     "scratch_url: postgres://localhost/postgres\n"
+                     "baseline: schema.sql\n"
+                     "fail_on: warning\n"
+                     "quick: true\n"
+                     "min_revision: '0003'\n"
+                     "waivers:\n"
+                     "  - finding: irreversible\n"
+                     "    revision: 20240101\n"
+                     "    reason: the data is gone\n"
+                     "    expires: 2028-02-29\n"
+                     "  - finding: downgrade-leaves-trace\n"
+                     "    object: index *\n"
+                     "    reason: 'kept: on purpose'\n"
+                     "ignore:\n"
+                     "  - object: table spatial_ref_sys\n"
+                     "    reason: belongs to the extension\n");
+    _cleanup_config_ struct config c = {0};
+    _cleanup_err_ struct err err = {0};
+    ck_assert_msg(config_read(path, &c, &err) == 0, "%s", err.message);
+    _cleanup_free_ char *folder = path_join(dir, "db/migrations");
+    ck_assert_str_eq(c.options[OPT_DIR], folder);
+    ck_assert_str_eq(c.options[OPT_ENGINE], "postgres");
+    ck_assert_int_eq(c.option_lines[OPT_ENGINE], 4);
+    ck_assert_uint_eq(c.url_env.n, 2);
+    ck_assert_str_eq(c.url_env.v[1], "OTHER_URL");
+    ck_assert_uint_eq(c.nwaivers, 2);
+    ck_assert_str_eq(c.waivers[0].revision, "20240101");
+    ck_assert_str_eq(c.waivers[0].expires, "2028-02-29");
+    ck_assert_int_eq(c.waivers[1].line, 17);
+    ck_assert_str_eq(c.waivers[1].object, "index *");
+    ck_assert_ptr_null(c.waivers[1].revision);
+    ck_assert_uint_eq(c.nignores, 1);
+    ck_assert_int_eq(c.ignores[0].line, 21);
+    ck_assert_str_eq(c.ignores[0].file, path);
+
+    _cleanup_(settings_release) struct settings s = {0};
+    ck_assert_msg(config_settings(&c, &s, &err) == 0, "%s", err.message);
+    ck_assert_str_eq(settings_get(&s, OPT_FORMAT), "goose");
+    ck_assert_str_eq(settings_get(&s, OPT_REPORT), "junit");
+    ck_assert(settings_on(&s, OPT_QUICK));
+}
+END_TEST
+
+START_TEST(an_empty_file_and_comments_alone_are_a_configuration)
+{
+    static const char *const texts[] = {"", "# nothing yet\n", "dir:\nengine: sqlite\n"};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        _cleanup_free_ char *text = failure_of(texts[i], false);
+        ck_assert_str_eq(text, "no error");
+    }
+}
+END_TEST
+
+static const struct {
+    const char *name, *yaml, *fails_like;
+} wrong[] = {
+    {"unknown key", "dir: a\nwaviers: []\n",
+     "2: unknown key \"waviers\" (did you mean \"waivers\"?)"},
+    {"dashes", "dir: a\n\nfail-on: error\n",
+     "3: unknown key \"fail-on\" (did you mean \"fail_on\"?)"},
+    {"far key", "database: x\n", "1: unknown key \"database\" | the keys here are baseline, dir,"},
+    {"unknown key in a waiver",
+     "waivers:\n  - finding: irreversible\n    reason: x\n  - finding: irreversible\n"
+     "    reason: y\n    expire: 2030-01-01\n",
+     "6: unknown key \"expire\" (did you mean \"expires\"?)"},
+    {"list for a value", "engine: sqlite\ndir: [a, b]\n",
+     "2: dir: expected a single value, found a list"},
+    {"mapping for a value", "dir:\n  a: b\n", "1: dir: expected a single value, found a mapping"},
+    {"value for a list", "quick: no\nwaivers: none\n",
+     "2: waivers: expected a list, found a single value"},
+    {"list blank", "waivers:\n", "1: waivers: expected a list, found a single value"},
+    {"list at the top", "- a\n", "1: expected a mapping (key: value), found a list"},
+    {"text at the top", "hello\n", "1: expected a mapping (key: value), found a single value"},
+    {"list in a waiver", "waivers:\n  - finding: irreversible\n    reason: [a]\n",
+     "3: waivers: reason: expected a single value, found a list"},
+    {"text as waiver", "waivers:\n  - irreversible\n",
+     "2: waivers: expected a mapping (key: value), found a single value"},
+    {"no reason", "\nwaivers:\n  - finding: irreversible\n",
+     "3: waivers: \"reason\" is missing | say why"},
+    {"blank reason", "waivers:\n  - finding: irreversible\n    reason: ' '\n",
+     "3: waivers: the reason is empty | say why"},
+    {"reason of the second", "ignore:\n  - {object: table a, reason: x}\n  - object: table b\n",
+     "3: ignore: \"reason\" is missing"},
+    {"no finding", "waivers:\n  - reason: x\n", "2: waivers: \"finding\" is missing"},
+    {"unknown finding", "waivers:\n  - reason: x\n    finding: irreversble\n",
+     "3: waivers: unknown finding \"irreversble\" | did you mean \"irreversible\"?"},
+    {"bad date", "waivers:\n  - finding: irreversible\n    reason: x\n    expires: 2026-02-30\n",
+     "4: waivers: expires: \"2026-02-30\" is not a date | write it as YYYY-MM-DD"},
+    {"date in words", "ignore:\n  - {object: x, reason: y, expires: tomorrow}\n",
+     "2: ignore: expires: \"tomorrow\" is not a date"},
+    {"twice", "dir: a\nengine: sqlite\ndir: b\n", "key \"dir\" stands twice"},
+    {"tab", "dir: a\n\tengine: sqlite\n", "2: found a tab character that violates indentation"},
+    {"truncated list", "dir: a\nurl_env: [A, \n", ": is it truncated?"},
+    {"truncated quote", "dir: a\nformat: \"goo", "the file ends too early: is it truncated?"},
+    {"truncated waiver", "waivers:\n  - finding: irrev", "2: waivers: \"reason\" is missing"},
+    {"second document", "dir: a\n---\ndir: b\n", "3: a second document begins here"},
+    {"alias", "dir: &x a\nbaseline: *x\n", "2: baseline: aliases (*name) are not read here"},
+    {"not a severity", "fail_on: errors\n",
+     "1: fail_on: \"errors\" is not one of error, warning or note | did you mean \"error\"?"},
+    {"not an engine", "\nengine: mysql\n", "2: engine: \"mysql\" is not one of sqlite, postgres"},
+    {"not a switch", "quick: perhaps\n", "1: quick: \"perhaps\" is not yes or no"},
+    {"not UTF-8", "dir: a\xff\n", "1:"},
+    {"scenario key", "expect: []\n", "1: unknown key \"expect\""},
+};
+
+START_TEST(every_mistake_has_one_error_with_line_and_key)
+{
+    _cleanup_free_ char *text = failure_of(wrong[_i].yaml, false);
+    ck_assert_msg(strstr(text, wrong[_i].fails_like) != NULL, "%s: %s", wrong[_i].name, text);
+    ck_assert_msg(strchr(text, '\n') == NULL, "%s: %s", wrong[_i].name, text);
+}
+END_TEST
+
+START_TEST(a_scenario_takes_its_own_keys_and_no_others)
+{
+    static const struct {
+        const char *yaml, *fails_like;
+    } cases[] = {
+        {"title: x\nengines: [sqlite]\nlatest: 2\nexpect:\n  - finding: irreversible\n",
+         "no error"},
+        {"engines: [sqlite]\n", "1: \"title\" is missing"},
+        {"title: x\nexpect:\n  - finding: nonsense\n", "3: expect: unknown finding \"nonsense\""},
+        {"title: x\nexpect:\n  - finding: irreversible\n    reason: y\n",
+         "4: unknown key \"reason\""},
+        {"title: x\nexpct: []\n", "2: unknown key \"expct\" (did you mean \"expect\"?)"},
+        {"title: x\nlatest: two\n", "2: latest: \"two\" is not a number"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_free_ char *text = failure_of(cases[i].yaml, true);
+        ck_assert_msg(strstr(text, cases[i].fails_like) != NULL, "%s", text);
+    }
+}
+END_TEST
+
+START_TEST(a_missing_file_is_an_error_that_names_it)
+{
+    _cleanup_config_ struct config c = {0};
+    _cleanup_err_ struct err err = {0};
+    ck_assert_int_eq(config_read("/nonexistent/belay.yaml", &c, &err), -1);
+    ck_assert_int_eq(err.code, ERR_CONFIG);
+    ck_assert_str_eq(err.file, "/nonexistent/belay.yaml");
+}
+END_TEST
+
+START_TEST(the_nearest_file_above_is_found)
+{
+    _cleanup_free_ char *below = path_join(dir, "a/b");
+    _cleanup_err_ struct err err = {0};
+    ck_assert_int_eq(dir_make(below, 0755, &err), 0);
+    write_file(path, "dir: x\n");
+    _cleanup_free_ char *found = NULL;
+    config_find(below, &found);
+    ck_assert_str_eq(found, path);
+    ck_assert_int_eq(unlink(path), 0);
+    _cleanup_free_ char *none = NULL;
+    config_find(below, &none);
+    ck_assert_ptr_null(none);
+}
+END_TEST
+
+START_TEST(dates_are_days_of_the_calendar)
+{
+    ck_assert(config_is_date("2028-02-29"));
+    ck_assert(config_is_date("2026-12-31"));
+    ck_assert(!config_is_date("2026-02-29"));
+    ck_assert(!config_is_date("2100-02-29"));
+    ck_assert(!config_is_date("2026-13-01"));
+    ck_assert(!config_is_date("2026-00-10"));
+    ck_assert(!config_is_date("2026-1-01"));
+    ck_assert(!config_is_date("26-01-01"));
+    ck_assert(!config_is_date("2026-01-011"));
+    ck_assert(!config_is_date("2026--1-01"));
+}
+END_TEST
+
+int main(void)
+{
+    if (!mkdtemp(dir))
+        return EXIT_FAILURE;
+    path = path_join(dir, "belay.yaml");
+    Suite *s = suite_create("config");
+    SUITE_ADD(s, everything_that_is_documented_is_read);
+    SUITE_ADD(s, an_empty_file_and_comments_alone_are_a_configuration);
+    TCase *mistakes = tcase_create("mistakes");
+    tcase_set_timeout(mistakes, 0);
+    tcase_add_loop_test(mistakes, every_mistake_has_one_error_with_line_and_key, 0,
+                        (int)ARRAY_LEN(wrong));
+    suite_add_tcase(s, mistakes);
+    SUITE_ADD(s, a_scenario_takes_its_own_keys_and_no_others);
+    SUITE_ADD(s, a_missing_file_is_an_error_that_names_it);
+    SUITE_ADD(s, the_nearest_file_above_is_found);
+    SUITE_ADD(s, dates_are_days_of_the_calendar);
+    int rc = suite_run(s);
+    struct err err = {0};
+    tree_remove(dir, &err);
+    err_release(&err);
+    free(path);
+    return rc;
+}

@@ -1,0 +1,426 @@
+/*
+ * The reports, against golden texts in tests/golden. BELAY_UPDATE_GOLDEN=1 writes them anew: look
+ * at the difference before it is committed.
+ */
+#include <jansson.h>
+#include <locale.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "harness/base/cleanup.h"
+#include "harness/base/file.h"
+#include "runner/report.h"
+#include "tests/suite.h"
+
+static const struct terminal plain = {.color = false, .utf8 = true, .width = 80};
+
+static struct revision_result *add_revision(struct check_result *r, const char *id,
+                                            const char *title, enum revision_status status)
+{
+    r->revisions = xgrow(r->revisions, r->nrevisions, &r->revisions_cap, sizeof(*r->revisions));
+    struct revision_result *rev = &r->revisions[r->nrevisions++];
+    *rev = (struct revision_result){
+        .id = xstrdup(id),
+        .title = xstrdup(title),
+        .file = xasprintf("migrations/%s.sql", id),
+        .status = status,
+        .up_seconds = 0.0021,
+        .down_seconds = 0.0004,
+    };
+    return rev;
+}
+
+static void add_change(struct finding *f, const char *object, const char *property,
+                       const char *before, const char *after)
+{
+    f->changes = xgrow(f->changes, f->nchanges, &f->changes_cap, sizeof(*f->changes));
+    f->changes[f->nchanges++] = (struct finding_change){
+        .object = xstrdup(object),
+        .property = xstrdup(property),
+        .before = xstrdup(before),
+        .after = xstrdup(after),
+        .text = property ? xasprintf("%s: %s %s -> %s", object, property, before, after)
+                : before ? xasprintf("- %s", object)
+                         : xasprintf("+ %s", object),
+    };
+}
+
+/* One of everything, as a round trip could have found it. */
+static void everything(struct check_result *r)
+{
+    *r = (struct check_result){
+        .project = xstrdup("migrations"),
+        .format = xstrdup("goose"),
+        .engine = xstrdup("postgres"),
+        .scratch = xstrdup("private PostgreSQL 15.18 on /dev/shm"),
+        .nsteps = 31,
+        .seconds = 0.4213,
+        .straight_run = xstrdup("differs"),
+        .descent = xstrdup("equal"),
+    };
+    add_revision(r, "0001", "create users", REVISION_REPLAYED)->down_seconds = 0;
+    add_revision(r, "0002", "create posts", REVISION_OK)->up_seconds = 12.31;
+    add_revision(r, "0003", "posts belong to users, and go when the user goes, which takes long",
+                 REVISION_FINDINGS);
+    add_revision(r, "0004", "naïve 日本語 title", REVISION_FINDINGS)->down_seconds = 0;
+    add_revision(r, "0005", "no way back", REVISION_FINDINGS);
+    add_revision(r, "0006", "an \x1b[31mevil\x1b[0m\ntitle \xff", REVISION_FINDINGS);
+    add_revision(r, "0007", "a comment", REVISION_FINDINGS);
+    struct revision_result *last = add_revision(r, "0008", "tags", REVISION_NOT_RUN);
+    last->up_seconds = last->down_seconds = 0;
+    last->not_run_reason = xstrdup("needs 0004, which does not upgrade");
+
+    struct finding *f = result_add_finding(r, "downgrade-leaves-trace", "0003");
+    f->file = xstrdup("migrations/0003.sql");
+    f->line = 9;
+    f->message = xstrdup("the downgrade of 0003 leaves a trace");
+    f->hint = xstrdup("take back in the downgrade what the upgrade does, in the opposite order; "
+                      "what should stay behind can be listed under ignore in belay.yaml");
+    add_change(f, "constraint public.posts.fk_posts_user", "on delete", "CASCADE", "NO ACTION");
+    add_change(f, "index public.posts_user_idx", NULL, NULL, "");
+    add_change(f, "column public.posts.slug", NULL, "", NULL);
+    for (int i = 0; i < 12; i++) {
+        _cleanup_free_ char *name = xasprintf("column public.posts.c%d", i);
+        add_change(f, name, "type", "integer", "bigint");
+    }
+
+    f = result_add_finding(r, "upgrade-fails", "0004");
+    f->file = xstrdup("posts.sql");
+    f->line = 3;
+    f->column = 14;
+    f->message = xstrdup("relation \"post\" does not exist");
+    f->statement = xstrdup("ALTER TABLE post ADD COLUMN body text");
+    f->hint = xstrdup("Perhaps you meant \"posts\".");
+    memcpy(f->sqlstate, "42P01", 6);
+
+    f = result_add_finding(r, "irreversible", "0005");
+    f->message = xstrdup("the downgrade raises: cannot be undone");
+    f->waived_reason = xstrdup("the data is gone for good");
+    f->waived_expires = xstrdup("2031-01-31");
+
+    f = result_add_finding(r, "column-order-differs", "0006");
+    f->message = xstrdup("the columns of public.posts stand in another order");
+    f->file = xstrdup("migrations/0006.sql");
+    add_change(f, "column public.posts.title", "position", "2", "4");
+
+    f = result_add_finding(r, "comment-differs", "0007");
+    f->message = xstrdup("a comment differs & \"quotes\" <tags> \x01");
+
+    f = result_add_finding(r, "straight-run-differs", NULL);
+    f->message = xstrdup("the schema after all upgrades in one go is another one");
+    f->severity = SEVERITY_ERROR;
+    add_change(f, "table public.extra", NULL, NULL, "");
+}
+
+static char *golden_path(const char *name)
+{
+    return xasprintf("%s/tests/golden/%s", getenv("BELAY_SOURCE_DIR"), name);
+}
+
+static void check_golden(const char *name, const char *text)
+{
+    _cleanup_free_ char *path = golden_path(name);
+    _cleanup_err_ struct err err = {0};
+    if (getenv("BELAY_UPDATE_GOLDEN"))
+        ck_assert_int_eq(file_replace(path, text, strlen(text), 0644, &err), 0);
+    _cleanup_free_ char *want = NULL;
+    ck_assert_msg(file_read(path, &want, NULL, &err) == 0, "%s", err.message);
+    if (strcmp(want, text) != 0)
+        ck_abort_msg("%s differs; this is the new text:\n%s", name, text);
+}
+
+static void check_report(const char *golden, report_fn report, const struct report_options *o)
+{
+    _cleanup_(check_result_release) struct check_result r;
+    everything(&r);
+    /* the excerpt of a finding reads the file that it names */
+    _cleanup_free_ char *posts = golden_path("posts.sql");
+    free(r.findings[1].file);
+    r.findings[1].file = xstrdup("posts.sql");
+    char before[4096];
+    ck_assert_ptr_nonnull(getcwd(before, sizeof(before)));
+    _cleanup_free_ char *dir = path_dir(posts);
+    ck_assert_int_eq(chdir(dir), 0);
+    _cleanup_str_ struct str out = {0};
+    report(&r, o, &out);
+    ck_assert_int_eq(chdir(before), 0);
+    check_golden(golden, str_get(&out));
+}
+
+START_TEST(text_report_says_cause_place_diff_and_hint)
+{
+    struct report_options o = {.terminal = plain, .fail_on = SEVERITY_ERROR, .exit_code = 1};
+    check_report("report.txt", report_text, &o);
+}
+END_TEST
+
+START_TEST(text_report_without_utf8_is_ascii)
+{
+    struct report_options o = {
+        .terminal = {.width = 80}, .fail_on = SEVERITY_ERROR, .exit_code = 1};
+    check_report("report-ascii.txt", report_text, &o);
+}
+END_TEST
+
+START_TEST(text_report_in_colour_has_the_same_words)
+{
+    struct report_options o = {.terminal = plain, .fail_on = SEVERITY_ERROR, .exit_code = 1};
+    _cleanup_(check_result_release) struct check_result r;
+    everything(&r);
+    _cleanup_str_ struct str without = {0}, with = {0}, stripped = {0};
+    report_text(&r, &o, &without);
+    o.terminal.color = true;
+    report_text(&r, &o, &with);
+    ck_assert_str_ne(str_get(&with), str_get(&without));
+    for (const char *p = str_get(&with); *p; p++) {
+        if (*p == '\033')
+            p += strcspn(p, "m");
+        else
+            str_addc(&stripped, *p);
+    }
+    ck_assert_str_eq(str_get(&stripped), str_get(&without));
+}
+END_TEST
+
+START_TEST(text_report_fits_eighty_columns_and_holds_no_control_characters)
+{
+    struct report_options o = {.terminal = plain, .fail_on = SEVERITY_ERROR, .exit_code = 1};
+    _cleanup_(check_result_release) struct check_result r;
+    everything(&r);
+    _cleanup_str_ struct str out = {0};
+    report_text(&r, &o, &out);
+    ck_assert(utf8_valid(str_get(&out), out.len, NULL));
+    for (char *line = strtok(out.p, "\n"); line; line = strtok(NULL, "\n")) {
+        ck_assert_msg(text_width(line) <= 80, "%s", line);
+        for (const char *p = line; *p; p++)
+            ck_assert_msg((unsigned char)*p >= 0x20, "%s", line);
+    }
+}
+END_TEST
+
+START_TEST(verbose_text_report_leaves_nothing_out)
+{
+    struct report_options o = {.terminal = plain, .verbose = true, .exit_code = 1};
+    check_report("report-verbose.txt", report_text, &o);
+}
+END_TEST
+
+START_TEST(quiet_text_report_has_findings_and_summary_only)
+{
+    struct report_options o = {
+        .terminal = plain, .quiet = true, .fail_on = SEVERITY_ERROR, .exit_code = 1};
+    _cleanup_(check_result_release) struct check_result r;
+    everything(&r);
+    _cleanup_str_ struct str out = {0};
+    report_text(&r, &o, &out);
+    ck_assert_ptr_null(strstr(out.p, "create posts"));
+    ck_assert_ptr_nonnull(strstr(out.p, "downgrade-leaves-trace"));
+    ck_assert_ptr_nonnull(strstr(out.p, "exit 1"));
+}
+END_TEST
+
+START_TEST(findings_that_say_the_same_are_counted)
+{
+    struct report_options o = {.terminal = plain, .fail_on = SEVERITY_ERROR, .exit_code = 1};
+    _cleanup_(check_result_release) struct check_result r = {.project = xstrdup("m")};
+    for (int i = 0; i < 20; i++) {
+        char id[8];
+        snprintf(id, sizeof(id), "%04d", i);
+        add_revision(&r, id, "x", REVISION_FINDINGS);
+        result_add_finding(&r, "downgrade-missing", id)->message = xstrdup("no downgrade");
+    }
+    _cleanup_str_ struct str out = {0};
+    report_text(&r, &o, &out);
+    ck_assert_ptr_nonnull(
+        strstr(out.p, "… and 17 more with downgrade-missing: 0003, 0004, 0005, 0006, 0007,"));
+    ck_assert_ptr_nonnull(strstr(out.p, "20 errors"));
+    str_clear(&out);
+    o.verbose = true;
+    report_text(&r, &o, &out);
+    ck_assert_ptr_null(strstr(out.p, "more with"));
+}
+END_TEST
+
+START_TEST(a_clean_result_says_clean)
+{
+    struct report_options o = {.terminal = plain, .fail_on = SEVERITY_ERROR};
+    _cleanup_(check_result_release) struct check_result r = {
+        .project = xstrdup("db/migrations"),
+        .format = xstrdup("dbmate"),
+        .engine = xstrdup("sqlite"),
+        .scratch = xstrdup("/dev/shm"),
+        .nsteps = 7,
+        .seconds = 0.0123,
+        .descent = xstrdup("equal"),
+        .straight_run = xstrdup("equal"),
+    };
+    add_revision(&r, "20240101000000", "create users", REVISION_OK);
+    add_revision(&r, "20240102000000", "create posts", REVISION_OK);
+    _cleanup_str_ struct str out = {0};
+    report_text(&r, &o, &out);
+    check_golden("report-clean.txt", str_get(&out));
+}
+END_TEST
+
+START_TEST(a_stopped_check_has_no_verdict_in_any_report)
+{
+    _cleanup_err_ struct err err = {0};
+    err_set(&err, ERR_INTERRUPTED, "interrupted");
+    struct report_options o = {
+        .terminal = plain, .fail_on = SEVERITY_ERROR, .exit_code = 3, .stopped = &err};
+    _cleanup_(check_result_release) struct check_result r = {.project = xstrdup("m"),
+                                                             .interrupted = true};
+    add_revision(&r, "1", "x", REVISION_OK);
+    _cleanup_str_ struct str text = {0}, json = {0}, junit = {0};
+    report_text(&r, &o, &text);
+    report_json(&r, &o, &json);
+    report_junit(&r, &o, &junit);
+    ck_assert_ptr_nonnull(strstr(text.p, "no verdict"));
+    ck_assert_ptr_null(strstr(text.p, "clean"));
+    ck_assert_ptr_nonnull(strstr(json.p, "\"verdict\": \"none\""));
+    ck_assert_ptr_nonnull(strstr(junit.p, "errors=\"1\""));
+    ck_assert_ptr_nonnull(strstr(junit.p, "<error type=\"no-verdict\" message=\"interrupted\">"));
+}
+END_TEST
+
+START_TEST(json_report_holds_everything)
+{
+    struct report_options o = {.fail_on = SEVERITY_ERROR, .exit_code = 1};
+    check_report("report.json", report_json, &o);
+}
+END_TEST
+
+/* The documented schema and the report name the same keys, in both directions. */
+static void check_keys(json_t *schema, json_t *value, const char *where)
+{
+    json_t *properties = json_object_get(schema, "properties");
+    ck_assert_msg(properties != NULL, "%s has no properties in the schema", where);
+    const char *key;
+    json_t *item;
+    json_object_foreach(value, key, item)
+    {
+        json_t *sub = json_object_get(properties, key);
+        ck_assert_msg(sub != NULL, "%s.%s is not in docs/report.schema.json", where, key);
+        if (json_is_object(item))
+            check_keys(sub, item, key);
+        else if (json_is_array(item) && json_is_object(json_array_get(item, 0)))
+            check_keys(json_object_get(sub, "items"), json_array_get(item, 0), key);
+    }
+    json_object_foreach(properties, key, item)
+    {
+        ck_assert_msg(json_object_get(value, key) != NULL, "%s.%s is not in the report", where,
+                      key);
+    }
+}
+
+START_TEST(json_report_and_its_schema_agree)
+{
+    _cleanup_free_ char *schema_path =
+        xasprintf("%s/docs/report.schema.json", getenv("BELAY_SOURCE_DIR"));
+    _cleanup_free_ char *report_path = golden_path("report.json");
+    json_error_t error;
+    json_t *schema = json_load_file(schema_path, 0, &error);
+    ck_assert_msg(schema != NULL, "%s:%d: %s", schema_path, error.line, error.text);
+    json_t *report = json_load_file(report_path, 0, &error);
+    ck_assert_msg(report != NULL, "%s:%d: %s", report_path, error.line, error.text);
+    check_keys(schema, report, "report");
+    json_decref(schema);
+    json_decref(report);
+}
+END_TEST
+
+START_TEST(junit_report_has_one_case_per_revision)
+{
+    struct report_options o = {.fail_on = SEVERITY_ERROR, .exit_code = 1};
+    check_report("report.xml", report_junit, &o);
+}
+END_TEST
+
+START_TEST(fail_on_decides_what_junit_calls_a_failure)
+{
+    _cleanup_(check_result_release) struct check_result r;
+    everything(&r);
+    static const struct {
+        enum severity fail_on;
+        const char *failures;
+    } cases[] = {
+        {SEVERITY_ERROR, "failures=\"3\""},
+        {SEVERITY_WARNING, "failures=\"4\""},
+        {SEVERITY_NOTE, "failures=\"5\""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct report_options o = {.fail_on = cases[i].fail_on, .exit_code = 1};
+        _cleanup_str_ struct str out = {0};
+        report_junit(&r, &o, &out);
+        ck_assert_msg(strstr(out.p, cases[i].failures) != NULL, "%s in %.200s", cases[i].failures,
+                      out.p);
+    }
+}
+END_TEST
+
+START_TEST(every_finding_is_documented_and_every_documented_finding_exists)
+{
+    _cleanup_free_ char *path = xasprintf("%s/docs/findings.md", getenv("BELAY_SOURCE_DIR"));
+    _cleanup_free_ char *text = NULL;
+    _cleanup_err_ struct err err = {0};
+    ck_assert_msg(file_read(path, &text, NULL, &err) == 0, "%s", err.message);
+    for (const struct finding_id *f = finding_ids; f->id; f++) {
+        _cleanup_free_ char *heading =
+            xasprintf("\n### %s (%s)\n\n%s", f->id, severity_name(f->severity), f->meaning);
+        ck_assert_msg(strstr(text, heading) != NULL, "docs/findings.md lacks:%s", heading);
+    }
+    for (char *p = strstr(text, "\n### "); p; p = strstr(p + 1, "\n### ")) {
+        char id[64];
+        ck_assert_int_eq(sscanf(p, "\n### %63s", id), 1);
+        ck_assert_msg(finding_id_find(id) != NULL, "docs/findings.md has %s", id);
+    }
+}
+END_TEST
+
+START_TEST(object_patterns_know_star_and_question_mark_alone)
+{
+    static const struct {
+        const char *pattern, *object;
+        bool match;
+    } cases[] = {
+        {"table public.a", "table public.a", true},
+        {"table public.a", "table public.ab", false},
+        {"table *", "table public.a", true},
+        {"*", "", true},
+        {"* public.?", "table public.é", true},
+        {"* public.?", "table public.ab", false},
+        {"*x*y", "axbxcy", true},
+        {"*x*y", "axbxcyz", false},
+        {"function f(integer[])", "function f(integer[])", true},
+        {"function f(integer[])", "function f(integeri)", false},
+        {"", "x", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        ck_assert_msg(object_matches(cases[i].pattern, cases[i].object) == cases[i].match,
+                      "%s against %s", cases[i].pattern, cases[i].object);
+}
+END_TEST
+
+int main(void)
+{
+    /* for the widths of characters; C.UTF-8 is part of the C library */
+    if (!setlocale(LC_CTYPE, "C.UTF-8"))
+        return suite_skip("no C.UTF-8 locale");
+    Suite *s = suite_create("report");
+    SUITE_ADD(s, text_report_says_cause_place_diff_and_hint);
+    SUITE_ADD(s, text_report_without_utf8_is_ascii);
+    SUITE_ADD(s, text_report_in_colour_has_the_same_words);
+    SUITE_ADD(s, text_report_fits_eighty_columns_and_holds_no_control_characters);
+    SUITE_ADD(s, verbose_text_report_leaves_nothing_out);
+    SUITE_ADD(s, quiet_text_report_has_findings_and_summary_only);
+    SUITE_ADD(s, findings_that_say_the_same_are_counted);
+    SUITE_ADD(s, a_clean_result_says_clean);
+    SUITE_ADD(s, a_stopped_check_has_no_verdict_in_any_report);
+    SUITE_ADD(s, json_report_holds_everything);
+    SUITE_ADD(s, json_report_and_its_schema_agree);
+    SUITE_ADD(s, junit_report_has_one_case_per_revision);
+    SUITE_ADD(s, fail_on_decides_what_junit_calls_a_failure);
+    SUITE_ADD(s, every_finding_is_documented_and_every_documented_finding_exists);
+    SUITE_ADD(s, object_patterns_know_star_and_question_mark_alone);
+    return suite_run(s);
+}
