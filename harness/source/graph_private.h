@@ -29,7 +29,8 @@ bool *graph_applied(const struct graph *g, const struct revisions *current);
 /* "a, b, c and 4 more": at most eight names. The caller owns the result. */
 char *graph_names(struct revision *const *v, size_t n);
 
-/* A hint that names the id or label nearest to name ("did you mean a?"), or NULL. The caller owns it. */
+/* A hint that names the id or label nearest to name ("did you mean a?"), or NULL. The caller owns
+ * it. */
 char *graph_nearest(const struct graph *g, const char *name);
 
 #endif

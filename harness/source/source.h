@@ -41,8 +41,12 @@ const char *source_dir(const struct source *s);
 const struct graph *source_graph(const struct source *s);
 /* Version tables in the form struct schema_options takes. NULL-terminated, owned by the source. */
 const char *const *source_version_tables(const struct source *s);
-/* The engine that the SQL itself shows (a construct only one engine has), or NULL: ask the user. */
+/* The engine that the SQL itself shows (a construct only one engine has), else the one that the
+ * folder is named after, or NULL: ask the user. */
 const struct engine *source_engine_hint(const struct source *s);
+/* Numbered files between the revisions that belay cannot run (Go migrations): worth a word to the
+ * user. */
+const struct strv *source_skipped(const struct source *s);
 
 enum step_direction {
     STEP_UP,
@@ -87,7 +91,11 @@ struct db *migrator_db(struct migrator *m);
 int migrator_step(struct migrator *m, const struct revision *r, enum step_direction direction,
                   bool keep_session, struct step_result *ret, struct err *err);
 
-/* What the version table says is applied: ids, in graph order where the graph knows them. */
+/*
+ * Every applied revision, as the version table says it: ids in graph order, then versions that the
+ * graph does not know. (As `current` of the graph, set struct revisions.complete.) A database that
+ * golang-migrate has marked dirty is ERR_SOURCE with the version and the way out.
+ */
 int migrator_current(struct migrator *m, struct strv *ret, struct err *err);
 
 /* Asks a step that runs in another thread, or is interrupted by a signal, to stop. */

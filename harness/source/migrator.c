@@ -1,0 +1,512 @@
+/*
+ * One session that applies revisions of an SQL folder as the folder's own tool does.
+ *
+ * On PostgreSQL a step in a transaction is one round trip in all formats but goose, which sends
+ * statement by statement: "begin", the section, the row of the version table and "commit" go to the
+ * server as one text. The server runs them as it would run them apart (an explicit BEGIN ends the
+ * implicit transaction of a text with several statements); positions in errors are moved back by
+ * the one line that was put in front.
+ */
+#include "harness/source/sql_format.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "harness/source/session_state.h"
+
+struct migrator {
+    const struct source *source;
+    const struct sql_format *format;
+    struct db *db;
+    bool scratch;
+    char *table; /* as SQL writes it */
+    struct session_state *state;
+};
+
+void step_result_release(struct step_result *r)
+{
+    err_release(&r->err);
+    free(r->session_change);
+    strv_release(&r->notices);
+    memset(r, 0, sizeof(*r));
+}
+
+struct db *migrator_db(struct migrator *m)
+{
+    return m->db;
+}
+
+void migrator_cancel(struct migrator *m)
+{
+    db_cancel(m->db);
+}
+
+void migrator_close(struct migrator *m)
+{
+    if (!m)
+        return;
+    session_state_free(m->state);
+    db_close(m->db);
+    free(m->table);
+    free(m);
+}
+
+/* ---- the version table ---- */
+
+static char *expand(const char *template, const char *table, const char *version)
+{
+    struct str s = {0};
+    while (*template) {
+        if (str_starts(template, "{table}")) {
+            str_add(&s, table);
+            template += strlen("{table}");
+        } else if (str_starts(template, "{version}")) {
+            str_addc(&s, '\'');
+            for (const char *c = version; *c; c++)
+                str_addf(&s, *c == '\'' ? "''" : "%c", *c);
+            str_addc(&s, '\'');
+            template += strlen("{version}");
+        } else {
+            str_addc(&s, *template ++);
+        }
+    }
+    return str_take(&s);
+}
+
+/* golang-migrate keeps one row: the last version and whether it was left half done. */
+static char *single_row_sql(const struct migrator *m, const struct script *script,
+                            enum step_direction direction, bool dirty)
+{
+    const char *version = script->version;
+    if (direction == STEP_DOWN) {
+        const struct script *all = m->source->scripts;
+        version = script == all ? NULL : script[-1].version;
+    }
+    /* the tool truncates; what one sees is the same, and deleting one row is far cheaper */
+    if (!version && !dirty)
+        return xasprintf("delete from %s", m->table);
+    return xasprintf(
+        "begin; delete from %s; insert into %s (version, dirty) values (%s, %s); commit", m->table,
+        m->table, version ? version : "-1", dirty ? "true" : "false");
+}
+
+/* What records the step in the version table. The caller owns the result. */
+static char *record_sql(const struct migrator *m, const struct script *script,
+                        enum step_direction direction, bool dirty)
+{
+    const struct version_table *t = &m->format->table;
+    if (!t->up)
+        return single_row_sql(m, script, direction, dirty);
+    char *sql = expand(direction == STEP_UP ? t->up : t->down, m->table, script->version);
+    const char *path =
+        m->format->keeps_search_path ? session_state_get(m->state, "search_path") : NULL;
+    if (!path)
+        return sql;
+    _cleanup_free_ char *record = sql;
+    _cleanup_free_ char *quoted = expand("{version}", "", path);
+    return xasprintf("select set_config('search_path', %s, false); %s", quoted, record);
+}
+
+static int create_table(struct migrator *m, struct err *err)
+{
+    const struct version_table *t = &m->format->table;
+    bool postgres = db_engine(m->db) == &engine_postgres;
+    _cleanup_free_ char *schema = NULL;
+    if (postgres && t->qualified &&
+        db_query_text(m->db, "select coalesce(quote_ident(current_schema()), 'public')", NULL, 0,
+                      &schema, err) < 0)
+        return -1;
+    m->table = schema ? xasprintf("%s.%s", schema, t->name) : xstrdup(t->name);
+    _cleanup_free_ char *sql =
+        expand(postgres ? t->create_postgres : t->create_sqlite, m->table, "");
+    if (db_run(m->db, sql, DB_RUN_WHOLE, NULL, err) < 0)
+        return err_prefix(err, "cannot make the version table %s", m->table);
+    struct strv ignored = {0}; /* "already exists, skipping" */
+    db_take_notices(m->db, &ignored);
+    strv_release(&ignored);
+    return 0;
+}
+
+int migrator_open(const struct source *s, const struct engine *e, const char *url,
+                  unsigned db_flags, struct migrator **ret, struct err *err)
+{
+    _cleanup_(cleanup_migrator_close) struct migrator *m = xcalloc(1, sizeof(*m));
+    m->source = s;
+    m->format = s->format;
+    m->scratch = db_flags & DB_OPEN_SCRATCH;
+    if (db_open(e, url, db_flags, &m->db, err) < 0 || create_table(m, err) < 0 ||
+        session_state_read(m->db, &m->state, err) < 0)
+        return -1;
+    *ret = TAKE_PTR(m);
+    return 0;
+}
+
+static bool is_true(const char *value)
+{
+    return value && (value[0] == 't' || value[0] == '1');
+}
+
+static const struct script *script_of_version(const struct source *s, const char *version)
+{
+    /* in most formats the id is the version */
+    const struct revision *r = graph_find(s->graph, version);
+    if (r && strcmp(s->by_position[r->position]->version, version) == 0)
+        return s->by_position[r->position];
+    for (size_t i = 0; i < s->n; i++)
+        if (strcmp(s->scripts[i].version, version) == 0)
+            return &s->scripts[i];
+    return NULL;
+}
+
+static int dirty_database(const char *version, struct err *err)
+{
+    err_set(err, ERR_SOURCE,
+            "the database is marked dirty at version %s: a migration failed midway", version);
+    return err_hint(err,
+                    "repair what it left, then tell golang-migrate with \"migrate force VERSION\"");
+}
+
+int migrator_current(struct migrator *m, struct strv *ret, struct err *err)
+{
+    const struct source *s = m->source;
+    _cleanup_free_ char *sql = expand(m->format->table.select, m->table, "");
+    _cleanup_rows_ struct rows *rows = NULL;
+    _cleanup_free_ bool *applied = xcalloc(s->n, 1);
+    _cleanup_strv_ struct strv unknown = {0};
+    if (db_query(m->db, sql, NULL, 0, &rows, err) < 0)
+        return err_prefix(err, "cannot read the version table %s", m->table);
+    bool single_row = !m->format->table.up, flagged = rows_columns(rows) > 1 && !single_row;
+    _cleanup_strv_ struct strv seen = {0};
+    for (int i = 0; i < rows_count(rows); i++) {
+        const char *version = rows_get(rows, i, 0);
+        if (single_row && is_true(rows_get(rows, i, 1)))
+            return dirty_database(version, err);
+        /* goose, newest first: the last word on a version counts, and 0 is the table's own */
+        if (flagged) {
+            if (strcmp(version, "0") == 0 || strv_has(&seen, version))
+                continue;
+            strv_add(&seen, version);
+            if (!is_true(rows_get(rows, i, 1)))
+                continue;
+        }
+        const struct script *script = script_of_version(s, version);
+        if (!script)
+            strv_add(&unknown, version);
+        for (const struct script *p = script; p; p = single_row && p != s->scripts ? p - 1 : NULL)
+            applied[p->revision->position] = true;
+    }
+    strv_release(ret);
+    for (size_t i = 0; i < s->n; i++)
+        if (applied[i])
+            strv_add(ret, graph_at(s->graph, i)->id);
+    for (size_t i = 0; i < unknown.n; i++)
+        strv_add(ret, unknown.v[i]);
+    return 0;
+}
+
+/* ---- errors ---- */
+
+static const char *line_text(const char *sql, int line)
+{
+    for (; line > 1 && sql; line--) {
+        sql = strchr(sql, '\n');
+        sql = sql ? sql + 1 : NULL;
+    }
+    return sql ? sql : "";
+}
+
+/* "\connect app" where the server found a "\": a command of psql. */
+static bool is_psql_command(const char *sql, const struct err *e)
+{
+    if (strcmp(e->sqlstate, "42601") != 0 || e->line < 1 || e->column < 1)
+        return false;
+    const char *p = line_text(sql, e->line);
+    for (int i = 1; *p && i < e->column; p++)
+        i += ((unsigned char)p[1] & 0xc0) != 0x80;
+    return *p == '\\';
+}
+
+static bool has_word(const char *text, const char *word)
+{
+    return text && strcasestr(text, word);
+}
+
+static void add_hint(const struct migrator *m, bool in_transaction, const char *sql, struct err *e)
+{
+    if (is_psql_command(sql, e)) {
+        const char *p = strchr(line_text(sql, e->line), '\\');
+        _cleanup_free_ char *command = xstrndup(p, strcspn(p, " \t\r\n;"));
+        err_hint(
+            e,
+            "%s is a command of psql, not SQL, and %s does not run psql: write it in SQL, or take "
+            "the line out",
+            command, m->format->name);
+    } else if (strcmp(e->sqlstate, "25001") == 0 && has_word(e->message, "transaction block")) {
+        if (in_transaction)
+            err_hint(e, "%s runs it in a transaction: %s", m->format->name,
+                     m->format->without_transaction);
+        else
+            err_hint(
+                e, "PostgreSQL runs statements that are sent together in one transaction: put this "
+                   "one alone into a revision");
+    } else if (strcmp(e->sqlstate, "55P04") == 0) {
+        err_hint(e,
+                 "a new enum value can be used after its transaction has ended: use it in a later "
+                 "revision");
+    }
+}
+
+/*
+ * How people say "there is no way back": a RAISE in the downgrade's own DO block (the context shows
+ * that no trigger or function did it), RAISE() where SQLite knows it only in triggers, or a
+ * statement that can only fail and has the word in it.
+ */
+static bool raises_on_purpose(const struct err *e)
+{
+    static const char block[] = "PL/pgSQL function inline_code_block line ";
+    const char *context = e->detail ? strstr(e->detail, block) : NULL;
+    bool first = context && (context == e->detail || context[-1] == '\n');
+    if (first) {
+        /* the innermost frame stands first: nothing else may come before or after */
+        const char *end = context + strcspn(context, "\n");
+        if (*end == '\0' && end - context > 9 && strncmp(end - 9, " at RAISE", 9) == 0)
+            return true;
+    }
+    return has_word(e->message, "RAISE() may only be used within a trigger-program") ||
+           has_word(e->message, "irreversible") ||
+           (e->code == ERR_SQL && has_word(e->statement, "irreversible"));
+}
+
+/* ---- a step ---- */
+
+struct step {
+    struct migrator *m;
+    const struct script *script;
+    const struct section *section;
+    enum step_direction direction;
+    bool in_transaction; /* begun here */
+    struct step_result *result;
+};
+
+static int line_count(const char *text)
+{
+    int n = 1;
+    for (; (text = strchr(text, '\n')); text++)
+        n++;
+    return n;
+}
+
+/* The error is the environment's, not the revision's. */
+static bool is_fatal(const struct err *e)
+{
+    return e->code == ERR_CONNECTION || e->code == ERR_ENV || e->code == ERR_INTERRUPTED;
+}
+
+/* Hands an error of the revision over as its result: returns 0, or -1 when it is not the
+ * revision's. */
+static int step_failed(const struct step *s, struct err *e, struct err *err)
+{
+    bool fatal = is_fatal(e);
+    if (!fatal && s->direction == STEP_DOWN && raises_on_purpose(e))
+        s->result->outcome = STEP_IRREVERSIBLE;
+    else
+        s->result->outcome = STEP_FAILED;
+    err_move(fatal ? err : &s->result->err, e);
+    return fatal ? -1 : 0;
+}
+
+static int record_failed(const struct step *s, struct err *e, struct err *err)
+{
+    if (is_fatal(e)) {
+        err_move(err, e);
+        return -1;
+    }
+    err_prefix(e, "the SQL ran, but %s cannot be written", s->m->table);
+    err_hint(e, "does the revision drop or change the version table, the role or search_path?");
+    err_at(e, s->section->file, s->section->line, 0);
+    s->result->outcome = STEP_FAILED;
+    err_move(&s->result->err, e);
+    return 0;
+}
+
+/* Moves the place from the text that was sent to the file. skip: lines put in front. */
+static void place_error(const struct step *s, const struct chunk *chunk, int skip, const char *sql,
+                        struct err *e)
+{
+    add_hint(s->m, s->in_transaction, sql, e);
+    bool known = e->line > skip;
+    err_at(e, s->section->file, known ? chunk->line + e->line - skip - 1 : s->section->line,
+           known ? e->column : 0);
+}
+
+/* Returns 1 when the step goes on, 0 when it ended with a result, -1 on failure. */
+static int run_chunk(const struct step *s, const struct chunk *chunk, const char *before,
+                     const char *after, struct err *err)
+{
+    struct err e = {0};
+    int skip = *before ? 1 : 0;
+    bool alone = !*before && !*after;
+    _cleanup_free_ char *joined = alone ? NULL : xasprintf("%s%s%s", before, chunk->sql, after);
+    const char *sql = alone ? chunk->sql : joined;
+    if (db_run(s->m->db, sql, DB_RUN_WHOLE, NULL, &e) == 0)
+        return 1;
+    if (*after && e.line > skip + line_count(chunk->sql))
+        return record_failed(s, &e, err);
+    place_error(s, chunk, skip, sql, &e);
+    return step_failed(s, &e, err);
+}
+
+static int run_own(const struct step *s, const char *sql, struct err *err)
+{
+    struct err e = {0};
+    return db_run(s->m->db, sql, DB_RUN_WHOLE, NULL, &e) == 0 ? 1 : record_failed(s, &e, err);
+}
+
+static int run_record(const struct step *s, bool dirty, struct err *err)
+{
+    _cleanup_free_ char *sql = record_sql(s->m, s->script, s->direction, dirty);
+    return run_own(s, sql, err);
+}
+
+/* The section and the record (NULL: none) in one transaction. */
+static int run_in_transaction(struct step *s, const char *record, struct err *err)
+{
+    const struct section *section = s->section;
+    /* SQLite has no round trips to save, and reads an unfinished comment up to the end of the text
+     */
+    bool join = db_engine(s->m->db) == &engine_postgres && section->n > 0;
+    /* on a line of its own: the section may end in a comment or without a semicolon */
+    _cleanup_free_ char *end =
+        xasprintf("%s%s%scommit", join ? "\n;\n" : "", record ? record : "", record ? ";\n" : "");
+    int r = join ? 1 : run_own(s, "begin", err);
+    s->in_transaction = true;
+    for (size_t i = 0; i < section->n && r == 1; i++)
+        r = run_chunk(s, &section->chunks[i], join && i == 0 ? "begin;\n" : "",
+                      join && i + 1 == section->n ? end : "", err);
+    return r == 1 && !join ? run_own(s, end, err) : r;
+}
+
+static bool left_open(const struct step *s)
+{
+    if (!db_in_transaction(s->m->db))
+        return false;
+    struct step_result *r = s->result;
+    r->transaction_open = true;
+    r->outcome = STEP_FAILED;
+    err_set(&r->err, ERR_SQL,
+            "the revision leaves a transaction open: all of it is lost when the "
+            "session ends");
+    err_hint(&r->err, "end it with COMMIT, or leave transactions to %s", s->m->format->name);
+    err_at(&r->err, s->section->file, s->section->line, 0);
+    return true;
+}
+
+static int run_chunks(const struct step *s, struct err *err)
+{
+    int r = 1;
+    for (size_t i = 0; i < s->section->n && r == 1; i++)
+        r = run_chunk(s, &s->section->chunks[i], "", "", err);
+    return r == 1 && left_open(s) ? 0 : r;
+}
+
+static int run_without_transaction(const struct step *s, struct err *err)
+{
+    int r = run_chunks(s, err);
+    return r == 1 ? run_record(s, false, err) : r;
+}
+
+/* A failed golang-migrate step leaves the mark; the first error is the one to tell. */
+static void mark_dirty(const struct step *s)
+{
+    struct migrator *m = s->m;
+    _cleanup_err_ struct err ignored = {0};
+    if (db_in_transaction(m->db))
+        db_run(m->db, "rollback", DB_RUN_WHOLE, NULL, &ignored);
+    _cleanup_free_ char *sql = record_sql(m, s->script, s->direction, true);
+    db_run(m->db, sql, DB_RUN_WHOLE, NULL, &ignored);
+}
+
+/*
+ * golang-migrate: marks the database dirty, runs the file, marks it clean. Nobody reads the mark of
+ * a scratch database while the step runs, so there it is only written when the step has failed.
+ */
+static int run_marked(struct step *s, struct err *err)
+{
+    bool sqlite = db_engine(s->m->db) == &engine_sqlite;
+    int r = s->m->scratch ? 1 : run_record(s, true, err);
+    if (r == 1)
+        r = sqlite ? run_in_transaction(s, NULL, err) : run_chunks(s, err);
+    if (r == 1)
+        return run_record(s, false, err);
+    if (r == 0 && s->m->scratch)
+        mark_dirty(s);
+    return r;
+}
+
+static int run_step(struct step *s, struct err *err)
+{
+    if (s->m->format->transactions == TRANSACTION_IMPLICIT)
+        return run_marked(s, err);
+    if (s->section->no_transaction)
+        return run_without_transaction(s, err);
+    _cleanup_free_ char *record = record_sql(s->m, s->script, s->direction, false);
+    return run_in_transaction(s, record, err);
+}
+
+/* Ends what is still open, and looks at what the revision left in the session. */
+static int clean_up(const struct step *s, bool keep_session, struct err *err)
+{
+    struct migrator *m = s->m;
+    if (db_in_transaction(m->db) && db_run(m->db, "rollback", DB_RUN_WHOLE, NULL, err) < 0)
+        return -1;
+    db_take_notices(m->db, &s->result->notices);
+    return session_state_compare(m->state, m->db, keep_session, &s->result->session_change, err);
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* diesel refuses a file of no bytes, and so has no way back where down.sql is one. */
+static bool is_missing(const struct sql_format *f, const struct section *s)
+{
+    return !s->present || (f->layout == LAYOUT_FOLDER && !*s->chunks[0].sql);
+}
+
+int migrator_step(struct migrator *m, const struct revision *r, enum step_direction direction,
+                  bool keep_session, struct step_result *ret, struct err *err)
+{
+    const struct script *script = m->source->by_position[r->position];
+    const struct section *section = direction == STEP_UP ? &script->up : &script->down;
+    struct step_result result = {0};
+    struct step s = {m, script, section, direction, false, &result};
+    if (is_missing(m->format, section)) {
+        if (direction == STEP_UP) {
+            err_set(&result.err, ERR_SOURCE, "%s refuses an empty file", m->format->name);
+            err_at(&result.err, section->file, 1, 0);
+            err_hint(&result.err, "write the upgrade, or a comment that says why there is none");
+        }
+        result.outcome = direction == STEP_UP ? STEP_FAILED : STEP_MISSING;
+        step_result_release(ret);
+        *ret = result;
+        return 0;
+    }
+    result.outcome = section->empty ? STEP_EMPTY : STEP_OK;
+    double start = now();
+    int rc = run_step(&s, err);
+    result.seconds = now() - start;
+    if (rc < 0 || clean_up(&s, keep_session, err) < 0) {
+        step_result_release(&result);
+        if (!err->file)
+            err_at(err, section->file, section->line, 0);
+        return -1;
+    }
+    step_result_release(ret);
+    *ret = result;
+    return 0;
+}
