@@ -262,9 +262,24 @@ static int choose_format(const char *dir, const struct listing *l, const struct 
 
 /* ---- reading ---- */
 
+static int written_twice(const char *version, const char *first, const char *second,
+                         struct err *err)
+{
+    err_set(err, ERR_SOURCE, "version %s is written twice: in %s and in %s", version, first,
+            second);
+    err_hint(err, "give one of the two another number");
+    return err_at(err, second, 0, 0);
+}
+
 static struct script *script_new(struct source *s, const struct file_name *name, const char *id,
                                  const char *file, struct err *err)
 {
+    _cleanup_free_ char *version = s->format->numbers ? plain_number(id) : xstrdup(id);
+    /* sorted by number: 7 and 007 are neighbours */
+    if (s->format->numbers && s->n && strcmp(s->scripts[s->n - 1].version, version) == 0) {
+        written_twice(version, s->scripts[s->n - 1].revision->file, file, err);
+        return NULL;
+    }
     struct revision *r = graph_add(s->graph, id, file, err);
     if (!r)
         return NULL;
@@ -273,7 +288,7 @@ static struct script *script_new(struct source *s, const struct file_name *name,
     s->scripts = xgrow(s->scripts, s->n, &s->cap, sizeof(*s->scripts));
     struct script *script = &s->scripts[s->n++];
     *script = (struct script){.revision = r};
-    script->version = s->format->numbers ? plain_number(id) : xstrdup(id);
+    script->version = TAKE_PTR(version);
     return script;
 }
 
@@ -326,12 +341,8 @@ static int read_pair(struct source *s, const struct entry *e, const struct file_
     if (!script && !(script = script_new(s, name, name->version, e->path, err)))
         return -1;
     struct section *section = name->up ? &script->up : &script->down;
-    if (section->present) {
-        err_set(err, ERR_SOURCE, "version %s is written twice: in %s and in %s", version,
-                section->file, e->path);
-        err_hint(err, "give one of the two another number");
-        return err_at(err, e->path, 0, 0);
-    }
+    if (section->present)
+        return written_twice(version, section->file, e->path, err);
     section_whole(section, e->path, e->text);
     return 0;
 }
