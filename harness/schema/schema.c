@@ -6,6 +6,7 @@
 
 static const struct schema_reader *const readers[] = {
     &schema_reader_postgres,
+    &schema_reader_sqlite,
     NULL,
 };
 

@@ -212,6 +212,8 @@ struct snapshot *snapshot_copy(const struct snapshot *s)
 void snapshot_add(struct snapshot *s, struct object *o)
 {
     s->objects = xgrow(s->objects, s->n, &s->cap, sizeof(*s->objects));
+    if (s->nsorted == s->n && (s->n == 0 || object_compare(s->objects[s->n - 1], o) < 0))
+        s->nsorted++;
     s->objects[s->n++] = o;
     hash_add(s, o);
 }
