@@ -10,7 +10,23 @@
 #define O(name) (UINT64_C(1) << OPT_##name)
 #define COMMON (O(COLOR) | O(CONFIG) | O(HELP) | O(QUIET) | O(VERBOSE))
 
+/* Source folders and their format, for the version tables that a snapshot leaves out. */
+#define SOURCE (O(DIR) | O(FORMAT))
+
 const struct command commands[] = {
+    {"diff", cmd_diff, "A B", 2, 2, "show what differs between two schemas",
+     "A and B are database URLs, snapshot files, SQLite files, or - for a snapshot on stdin.\n"
+     "Exit 0: equal; 1: different. --format text or json.\n"
+     "With --dir or --format dbmate and the like, the version tables of that source are left "
+     "out.\n",
+     COMMON | SOURCE | O(OUTPUT), true},
+    {"init", cmd_init, "[DIR]", 0, 1, "write a commented belay.yaml",
+     "An existing file is never overwritten.\n", O(ENGINE) | O(FORMAT) | O(URL), false},
+    {"snapshot", cmd_snapshot, "[URL]", 0, 1, "write the schema of a database as JSON",
+     "Without URL: --url, BELAY_URL, DATABASE_URL or belay.yaml.\n"
+     "With --dir or --format dbmate and the like, the version tables of that source are left "
+     "out.\n",
+     COMMON | SOURCE | O(OUTPUT) | O(URL), true},
     {"help", cmd_help, "[COMMAND]", 0, 1, "show this list, or what one command does", NULL, 0,
      false},
     {"version", cmd_version, "", 0, 0, "show the version of belay and of its libraries", NULL, 0,

@@ -6,6 +6,7 @@
 #include "harness/base/cleanup.h"
 #include "harness/base/nearest.h"
 #include "harness/base/str.h"
+#include "harness/source/source.h"
 
 const char *const report_formats[] = {"text", "json", "junit", NULL};
 
@@ -93,7 +94,16 @@ static int add_one(struct settings *s, unsigned option, unsigned level, const ch
     if (option == OPT_FORMAT && list_has(report_formats, value)) {
         option = OPT_REPORT;
     } else if (option == OPT_FORMAT) {
-        /* checked by source_open() */
+        if (!list_has(source_formats, value)) {
+            const char *all[32];
+            size_t n = 0;
+            for (size_t i = 0; source_formats[i]; i++)
+                all[n++] = source_formats[i];
+            for (size_t i = 0; report_formats[i]; i++)
+                all[n++] = report_formats[i];
+            all[n] = NULL;
+            return bad_value(origin, value, all, level, err);
+        }
     } else if (spec->flags & OPTION_SWITCH) {
         const char *word = switch_value(value);
         if (!word)
@@ -165,13 +175,9 @@ int settings_number(const struct settings *s, unsigned option)
     return value ? atoi(value) : 0; /* checked when it was added */
 }
 
-const char *settings_next(const struct settings *s, unsigned option, size_t *i)
+bool settings_wins(const struct settings *s, const struct setting *v)
 {
-    const struct setting *last = find_setting(s, option);
-    for (; *i < s->n; ++*i)
-        if (s->v[*i].option == option && s->v[*i].level == last->level)
-            return s->v[(*i)++].value;
-    return NULL;
+    return find_setting(s, v->option)->level == v->level;
 }
 
 void settings_release(struct settings *s)
@@ -182,4 +188,38 @@ void settings_release(struct settings *s)
     }
     free(s->v);
     memset(s, 0, sizeof(*s));
+}
+
+const char *settings_dir(const struct settings *s, const char *dir)
+{
+    const char *set = settings_get(s, OPT_DIR);
+    return dir ? dir : set ? set : ".";
+}
+
+enum severity settings_fail_on(const struct settings *s)
+{
+    const char *name = settings_get(s, OPT_FAIL_ON);
+    for (int i = SEVERITY_NOTE; name && i <= SEVERITY_ERROR; i++)
+        if (strcmp(severity_name((enum severity)i), name) == 0)
+            return (enum severity)i;
+    return SEVERITY_ERROR;
+}
+
+int settings_engine(const struct settings *s, const struct engine **ret, struct err *err)
+{
+    const char *name = settings_get(s, OPT_ENGINE);
+    *ret = name ? engine_by_name(name) : NULL;
+    static const unsigned urls[] = {OPT_URL, OPT_SCRATCH_URL};
+    for (size_t i = 0; i < ARRAY_LEN(urls) && !*ret; i++) {
+        const char *url = settings_get(s, urls[i]);
+        if (!url)
+            continue;
+        *ret = engine_for_url(url, err);
+        if (!*ret) {
+            err_prefix(err, "%s", settings_origin(s, urls[i]));
+            return err_hint(err, "belay knows SQLite and PostgreSQL; --engine says which one the "
+                                 "migrations are for");
+        }
+    }
+    return 0;
 }

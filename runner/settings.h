@@ -12,6 +12,8 @@
 #include <stddef.h>
 
 #include "harness/base/err.h"
+#include "harness/engine/engine.h"
+#include "runner/result.h"
 
 enum option_id {
     OPT_BASELINE,
@@ -86,8 +88,14 @@ bool settings_on(const struct settings *s, unsigned option);
 int settings_number(const struct settings *s, unsigned option); /* 0 when not given */
 /* Where the winning value comes from, or NULL. */
 const char *settings_origin(const struct settings *s, unsigned option);
-/* The next value at or after *i of the level that wins, for repeatable options; NULL at the end. */
-const char *settings_next(const struct settings *s, unsigned option, size_t *i);
+/* True when no later level sets the same option. */
+bool settings_wins(const struct settings *s, const struct setting *v);
+
+/* The engine that --engine, --url or --scratch-url ask for; *ret is NULL when none does. */
+int settings_engine(const struct settings *s, const struct engine **ret, struct err *err);
+/* The folder of the migrations or one above it: dir unless it is NULL, else --dir, else ".". */
+const char *settings_dir(const struct settings *s, const char *dir);
+enum severity settings_fail_on(const struct settings *s); /* SEVERITY_ERROR when not said */
 void settings_release(struct settings *s);
 
 #endif
