@@ -92,7 +92,7 @@ static int add_objects(const struct catalog_query *q, const struct rows *rows,
         if (!kind || !identity) /* dropped by another session since the snapshot was taken */
             continue;
         object_begin(b, kind, identity);
-        object_scope(b, q->scope_class, oid_at(rows, row, 2));
+        object_scope(b, q->reach, oid_at(rows, row, 2));
         object_own(b, q->own_class, oid_at(rows, row, 3));
         for (int column = 4; column < rows_columns(rows); column++) {
             const char *name = PQfname(res, column), *value = rows_get(rows, row, column);
@@ -103,7 +103,8 @@ static int add_objects(const struct catalog_query *q, const struct rows *rows,
             else if (add_json(b, name, value, err) < 0)
                 return -1;
         }
-        snapshot_add(s, object_end(b));
+        if (b->nprops || !q->sparse)
+            snapshot_add(s, object_end(b));
     }
     return 0;
 }

@@ -6,7 +6,7 @@
  *
  *     column 1   kind
  *     column 2   identity
- *     column 3   oid of the object it is rendered with (in scope_class)
+ *     column 3   oid of the object it is rendered with (of the class that is the query's reach)
  *     column 4   its own oid (in own_class)
  *     others     one property each: the column's name is the property's name, NULL is left out
  *
@@ -39,33 +39,29 @@ enum catalog_class {
     CLASS_TYPE = 1247,
     CLASS_PROC = 1255,
     CLASS_RELATION = 1259,
-    CLASS_AUTHID = 1260,
-    CLASS_DATABASE = 1262,
     CLASS_CONSTRAINT = 2606,
-    CLASS_LANGUAGE = 2612,
-    CLASS_SCHEMA = 2615,
     CLASS_REWRITE = 2618,
     CLASS_TRIGGER = 2620,
     CLASS_POLICY = 3256,
     CLASS_STATISTICS = 3381,
-    CLASS_OTHER = 1, /* read only as a whole */
 };
 
-/* How a query can be narrowed with @only. */
+/* What a query can be narrowed to with @only: the objects of this class, by oid. */
 enum catalog_reach {
-    REACH_ALL, /* read as a whole or not at all */
-    REACH_RELATION,
-    REACH_ROUTINE,
-    REACH_TYPE,
+    REACH_ALL = 0, /* read as a whole or not at all */
+    REACH_RELATION = CLASS_RELATION,
+    REACH_ROUTINE = CLASS_PROC,
+    REACH_TYPE = CLASS_TYPE,
 };
 
 struct catalog_query {
     const char *name; /* what it reads, for error messages */
-    enum catalog_reach reach;
-    uint32_t scope_class, own_class;
-    int since;  /* major version that has the catalog; 0: all */
-    bool roles; /* server-wide: only with options.roles */
     const char *sql;
+    enum catalog_reach reach;
+    enum catalog_class own_class; /* of column 4; 0: nobody asks */
+    int since;                    /* major version that has the catalog; 0: all */
+    bool roles;                   /* server-wide: only with options.roles */
+    bool sparse;                  /* a row without properties is nothing */
 };
 
 /* Each ends with a NULL name. */

@@ -157,7 +157,11 @@ static const char casts_sql[] =
     " case c.castmethod when 'b' then 'binary' when 'i' then 'inout' else 'function' end as method,"
     " d.description as comment"
     " from pg_cast c" COMMENT_JOIN("pg_cast", "c.oid")
-    " where c.oid >= " FIRST_USER_OID " and" NOT_A_MEMBER("pg_cast", "c.oid");
+    " where c.oid >= " FIRST_USER_OID
+    /* made with a range type */
+    "@14{ and not exists (select from pg_range r where r.rngtypid = c.castsource"
+    "  and r.rngmultitypid = c.casttarget)}"
+    " and" NOT_A_MEMBER("pg_cast", "c.oid");
 
 static const char transforms_sql[] =
     "select 'transform', 'for ' || format_type(t.trftype, null) || ' language '"
@@ -184,13 +188,13 @@ static const char languages_sql[] =
 /* clang-format on */
 
 const struct catalog_query postgres_routine_queries[] = {
-    {"functions", REACH_ROUTINE, CLASS_PROC, CLASS_PROC, 0, false, functions_sql},
-    {"aggregates", REACH_ROUTINE, CLASS_PROC, CLASS_PROC, 0, false, aggregates_sql},
-    {"operators", REACH_ALL, CLASS_OTHER, CLASS_OTHER, 0, false, operators_sql},
-    {"operator classes", REACH_ALL, CLASS_OTHER, CLASS_OTHER, 0, false, operator_classes_sql},
-    {"operator families", REACH_ALL, CLASS_OTHER, CLASS_OTHER, 0, false, operator_families_sql},
-    {"casts", REACH_ALL, CLASS_OTHER, CLASS_OTHER, 0, false, casts_sql},
-    {"transforms", REACH_ALL, CLASS_OTHER, CLASS_OTHER, 0, false, transforms_sql},
-    {"languages", REACH_ALL, CLASS_OTHER, CLASS_OTHER, 0, false, languages_sql},
+    {.name = "functions", .sql = functions_sql, .reach = REACH_ROUTINE, .own_class = CLASS_PROC},
+    {.name = "aggregates", .sql = aggregates_sql, .reach = REACH_ROUTINE, .own_class = CLASS_PROC},
+    {.name = "operators", .sql = operators_sql},
+    {.name = "operator classes", .sql = operator_classes_sql},
+    {.name = "operator families", .sql = operator_families_sql},
+    {.name = "casts", .sql = casts_sql},
+    {.name = "transforms", .sql = transforms_sql},
+    {.name = "languages", .sql = languages_sql},
     {.name = NULL},
 };

@@ -134,14 +134,16 @@ static const char conversions_sql[] =
 /* clang-format on */
 
 const struct catalog_query postgres_type_queries[] = {
-    {"enums", REACH_TYPE, CLASS_TYPE, CLASS_TYPE, 0, false, enums_sql},
-    {"domains", REACH_TYPE, CLASS_TYPE, CLASS_TYPE, 0, false, domains_sql},
-    {"domain constraints", REACH_TYPE, CLASS_TYPE, CLASS_CONSTRAINT, 0, false,
-     domain_constraints_sql},
-    {"ranges", REACH_TYPE, CLASS_TYPE, CLASS_TYPE, 0, false, ranges_sql},
-    {"types", REACH_TYPE, CLASS_TYPE, CLASS_TYPE, 0, false, base_types_sql},
-    {"collations", REACH_ALL, CLASS_OTHER, CLASS_OTHER, 0, false, collations_sql},
-    {"conversions", REACH_ALL, CLASS_OTHER, CLASS_OTHER, 0, false, conversions_sql},
+    {.name = "enums", .sql = enums_sql, .reach = REACH_TYPE, .own_class = CLASS_TYPE},
+    {.name = "domains", .sql = domains_sql, .reach = REACH_TYPE, .own_class = CLASS_TYPE},
+    {.name = "domain constraints",
+     .sql = domain_constraints_sql,
+     .reach = REACH_TYPE,
+     .own_class = CLASS_CONSTRAINT},
+    {.name = "ranges", .sql = ranges_sql, .reach = REACH_TYPE, .own_class = CLASS_TYPE},
+    {.name = "types", .sql = base_types_sql, .reach = REACH_TYPE, .own_class = CLASS_TYPE},
+    {.name = "collations", .sql = collations_sql},
+    {.name = "conversions", .sql = conversions_sql},
     {.name = NULL},
 };
 
@@ -197,11 +199,9 @@ static const char search_templates_sql[] =
 /* clang-format on */
 
 const struct catalog_query postgres_search_queries[] = {
-    {"text search configurations", REACH_ALL, CLASS_OTHER, CLASS_OTHER, 0, false,
-     search_configurations_sql},
-    {"text search dictionaries", REACH_ALL, CLASS_OTHER, CLASS_OTHER, 0, false,
-     search_dictionaries_sql},
-    {"text search parsers", REACH_ALL, CLASS_OTHER, CLASS_OTHER, 0, false, search_parsers_sql},
-    {"text search templates", REACH_ALL, CLASS_OTHER, CLASS_OTHER, 0, false, search_templates_sql},
+    {.name = "text search configurations", .sql = search_configurations_sql},
+    {.name = "text search dictionaries", .sql = search_dictionaries_sql},
+    {.name = "text search parsers", .sql = search_parsers_sql},
+    {.name = "text search templates", .sql = search_templates_sql},
     {.name = NULL},
 };
