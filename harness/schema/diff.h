@@ -64,7 +64,7 @@ void diff_subtract(struct diff *d, const struct diff *noise);
  * difference, with an ellipsis, unless full is set. The caller owns the result.
  *
  * What an added or removed object is told by comes from its properties: "table", then "columns" (or
- * "type" and "not null", or "definition").
+ * "type", "columns", "expression" and "not null", or "definition").
  */
 char *change_text(const struct change *c, bool full);
 

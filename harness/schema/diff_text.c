@@ -85,6 +85,7 @@ static void add_summary(struct str *s, const struct object *o, bool full)
 {
     const char *table = object_get(o, "table");
     const char *columns = object_get(o, "columns");
+    const char *expression = object_get(o, "expression");
     const char *told = object_get(o, "type");
     if (!told)
         told = object_get(o, "definition");
@@ -103,6 +104,10 @@ static void add_summary(struct str *s, const struct object *o, bool full)
             str_add(&inner, " (");
             add_value(&inner, columns, 0, full);
             str_addc(&inner, ')');
+        }
+        if (expression) {
+            str_addc(&inner, ' ');
+            add_value(&inner, expression, 0, full);
         }
         if (object_get(o, "not null"))
             str_add(&inner, ", not null");
