@@ -496,6 +496,7 @@ START_TEST(what_a_revision_leaves_in_the_session_is_told_and_put_back)
          "row_security is now off, timezone is now Asia/Tokyo", &engine_postgres},
         {"set local search_path = '';", NULL, &engine_postgres},
         {"create temporary table tt (x int);", NULL, &engine_postgres},
+        {"discard all;", NULL, &engine_postgres},
         {"select 1;", NULL, &engine_postgres},
         {"pragma recursive_triggers = on;", "recursive_triggers is now 1", &engine_sqlite},
         {"pragma foreign_keys = on;", "foreign_keys is now 1", &engine_sqlite},

@@ -251,6 +251,10 @@ static void add_hint(const struct migrator *m, bool in_transaction, const char *
             err_hint(
                 e, "PostgreSQL runs statements that are sent together in one transaction: put this "
                    "one alone into a revision");
+    } else if (has_word(e->message, "no such function: ")) {
+        err_hint(e,
+                 "SQLite itself has no such function: the project's own program registers it, and "
+                 "belay does not run that program");
     } else if (strcmp(e->sqlstate, "55P04") == 0) {
         err_hint(e,
                  "a new enum value can be used after its transaction has ended: use it in a later "

@@ -68,12 +68,23 @@ struct session_state {
     char *query;
     char **values;
     size_t n;
+    bool statement_lost; /* the revision dropped the prepared statement (DISCARD ALL) */
 };
 
-static int read_values(const struct session_state *s, struct db *db, char **ret, struct err *err)
+static int query_values(struct session_state *s, struct db *db, struct rows **ret, struct err *err)
+{
+    if (!s->statement_lost && db_query_prepared(db, s->query, NULL, 0, ret, err) == 0)
+        return 0;
+    if (!s->statement_lost && strcmp(err->sqlstate, "26000") != 0)
+        return -1;
+    s->statement_lost = true;
+    return db_query(db, s->query, NULL, 0, ret, err);
+}
+
+static int read_values(struct session_state *s, struct db *db, char **ret, struct err *err)
 {
     _cleanup_rows_ struct rows *rows = NULL;
-    if (db_query(db, s->query, NULL, 0, &rows, err) < 0)
+    if (query_values(s, db, &rows, err) < 0)
         return err_prefix(err, "cannot read the settings of the session");
     for (size_t i = 0; i < s->n; i++) {
         const char *value = rows_get(rows, 0, (int)i);
