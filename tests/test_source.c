@@ -561,6 +561,24 @@ START_TEST(numbered_code_between_the_revisions_is_named)
 }
 END_TEST
 
+START_TEST(five_thousand_files_are_read_in_order)
+{
+    enum { N = 5000 };
+    _cleanup_folder_ char *dir = folder_new();
+    for (int i = 1; i <= N; i++) {
+        _cleanup_free_ char *up = xasprintf("%d_t.up.sql", i),
+                            *down = xasprintf("%d_t.down.sql", i);
+        _cleanup_free_ char *sql = xasprintf("create table t%d (a int);", i);
+        folder_write(dir, up, sql, strlen(sql));
+        folder_write(dir, down, "", 0);
+    }
+    _cleanup_source_ struct source *s = opened(dir, NULL);
+    ck_assert_uint_eq(graph_size(source_graph(s)), N);
+    ck_assert_str_eq(graph_at(source_graph(s), N - 1)->id, "5000");
+    ck_assert_str_eq(graph_at(source_graph(s), 9)->id, "10");
+}
+END_TEST
+
 START_TEST(the_engine_shows_in_the_sql)
 {
     static const struct {
@@ -604,6 +622,7 @@ int main(void)
     SUITE_ADD(s, belay_headers_carry_the_whole_graph);
     SUITE_ADD(s, names_may_hold_anything_a_file_system_takes);
     SUITE_ADD(s, numbered_code_between_the_revisions_is_named);
+    SUITE_ADD(s, five_thousand_files_are_read_in_order);
     SUITE_ADD(s, the_engine_shows_in_the_sql);
     return suite_run(s);
 }

@@ -214,6 +214,7 @@ static enum marker belay_marker(const char *line, size_t len, bool *no_transacti
 
 struct dialect {
     const char *up, *down; /* as written, for messages */
+    const char *twice;     /* the way out when one stands there a second time */
     enum marker (*marker)(const char *line, size_t len, bool *no_transaction);
 };
 
@@ -240,9 +241,8 @@ static int cut_at_markers(struct script *s, const struct dialect *d, const char 
             section_add(open, start, (size_t)(l.p - start), start_line);
         struct section *next = m == MARKER_UP ? &s->up : &s->down;
         if (next->present)
-            return refuse(path, l.number,
-                          "one revision a file: move the second one to a file of its own", err,
-                          "\"%s\" stands here a second time", m == MARKER_UP ? d->up : d->down);
+            return refuse(path, l.number, d->twice, err, "\"%s\" stands here a second time",
+                          m == MARKER_UP ? d->up : d->down);
         if (m == MARKER_DOWN && !s->up.present)
             return refuse(path, l.number, "the upgrade comes first", err,
                           "\"%s\" stands before \"%s\"", d->down, d->up);
@@ -263,7 +263,14 @@ static int cut_at_markers(struct script *s, const struct dialect *d, const char 
 
 int parse_dbmate(struct script *s, const char *path, const char *text, struct err *err)
 {
-    static const struct dialect dialect = {"-- migrate:up", "-- migrate:down", dbmate_marker};
+    static const struct dialect dialect = {
+        "-- migrate:up",
+        "-- migrate:down",
+        "versions of dbmate differ over files with several sections: move the second one to a file "
+        "of "
+        "its own",
+        dbmate_marker,
+    };
     return cut_at_markers(s, &dialect, path, text, err);
 }
 
@@ -393,7 +400,12 @@ static int read_header_line(struct script *s, const struct line *l, const char *
 
 int parse_belay(struct script *s, const char *path, const char *text, struct err *err)
 {
-    static const struct dialect dialect = {"-- upgrade", "-- downgrade", belay_marker};
+    static const struct dialect dialect = {
+        "-- upgrade",
+        "-- downgrade",
+        "one revision a file: move the second one to a file of its own",
+        belay_marker,
+    };
     struct line l = {0};
     bool no_transaction = false, seen_id = false, ignored;
     while (line_next(&l, text) && !belay_marker(l.p, l.len, &ignored))
