@@ -25,9 +25,11 @@ static int choose_engine(const struct check_request *q, const struct source *sou
         return err_hint(err,
                         "add --engine sqlite or --engine postgres, or \"engine:\" to belay.yaml");
     }
-    if (settings_get(q->settings, OPT_SCRATCH_URL) && e != &engine_postgres) {
-        err_set(err, ERR_USAGE, "%s is for PostgreSQL, and the engine is %s",
-                settings_origin(q->settings, OPT_SCRATCH_URL), engine_name(e));
+    /* in the environment or a file it may be meant for other projects */
+    const char *origin = settings_origin(q->settings, OPT_SCRATCH_URL);
+    if (origin && str_starts(origin, "--") && !q->engine && e != &engine_postgres) {
+        err_set(err, ERR_USAGE, "%s is for PostgreSQL, and the engine is %s", origin,
+                engine_name(e));
         return err_hint(err, "scratch databases of SQLite are files that belay makes by itself");
     }
     *ret = e;
@@ -56,7 +58,7 @@ int check_run(const struct check_request *q, struct check_result *ret, struct er
                          NULL);
     _cleanup_pool_ struct scratch_pool *pool = NULL;
     const struct scratch_options scratch = {
-        .url = settings_get(s, OPT_SCRATCH_URL),
+        .url = engine == &engine_postgres ? settings_get(s, OPT_SCRATCH_URL) : NULL,
         .keep = settings_on(s, OPT_KEEP_SCRATCH),
     };
     if (scratch_pool_open(engine, &scratch, &pool, err) < 0)

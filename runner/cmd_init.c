@@ -74,7 +74,7 @@ int cmd_init(struct cli *cli, struct err *err)
     const char *dir = cli->args.n ? cli->args.v[0] : ".";
     if (!dir_exists(dir))
         return err_set(err, ERR_USAGE, "no folder %s", dir);
-    _cleanup_free_ char *path = path_join(strcmp(dir, ".") == 0 ? "" : dir, "belay.yaml");
+    _cleanup_free_ char *path = path_join(dir, "belay.yaml");
     if (file_exists(path)) {
         err_set(err, ERR_USAGE, "%s exists already", path);
         return err_hint(err, "edit it, or remove it first");
@@ -90,10 +90,7 @@ int cmd_init(struct cli *cli, struct err *err)
     if (settings_engine(set, &engine, err) < 0)
         return -1;
     if (source_open(dir, format, &source, &none) == 0) {
-        const char *below =
-            strcmp(dir, ".") == 0 ? source_dir(source) : path_relative(source_dir(source), dir);
-        if (str_starts(below, "./"))
-            below += 2;
+        const char *below = path_relative(source_dir(source), dir);
         add_line(&text, "dir", strcmp(source_dir(source), dir) == 0 ? "." : below);
         add_line(&text, "format", source_format(source));
         engine = engine ? engine : source_engine_hint(source);

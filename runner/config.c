@@ -331,6 +331,8 @@ static int load_document(const char *path, const char *text, size_t len, yaml_do
         err_at(err, path, line, (int)parser.problem_mark.column + 1);
         if (at_end)
             err_hint(err, "the file ends too early: is it truncated?");
+        else if (parser.problem && strstr(parser.problem, "mapping values are not allowed"))
+            err_hint(err, "text that holds a colon and a blank must stand in quotes");
         if (loaded)
             yaml_document_delete(ret);
         yaml_parser_delete(&parser);
@@ -414,7 +416,7 @@ static int fill(struct config *c, const struct raw *raw, yaml_document_t *doc, s
         char name[24];
         option_key(o, name, sizeof(name));
         c->option_lines[o] = key_line(doc, root, name);
-        bool relative = (option_specs[o].flags & OPTION_PATH) && strcmp(dir, ".") != 0;
+        bool relative = option_specs[o].flags & OPTION_PATH;
         c->options[o] = relative ? path_join(dir, raw->options[o]) : xstrdup(raw->options[o]);
     }
     copy_list(&c->url_env, raw->url_env, raw->url_env_count);
@@ -530,7 +532,7 @@ void config_find(const char *dir, char **ret)
     *ret = NULL;
     /* the path as it was given, so that errors say "belay.yaml" and not "/home/..."; above the
      * current folder there are only absolute names */
-    _cleanup_free_ char *here = path_join(str_eq(dir, ".") ? "" : dir, "belay.yaml");
+    _cleanup_free_ char *here = path_join(dir, "belay.yaml");
     if (file_exists(here)) {
         *ret = TAKE_PTR(here);
         return;

@@ -5,6 +5,7 @@
 
 #include "harness/base/file.h"
 #include "harness/base/str.h"
+#include "runner/interrupt.h"
 
 struct line {
     struct line_env *env;
@@ -105,13 +106,21 @@ static bool is_environment(const struct err *e)
            str_starts(e->sqlstate, "58") || strcmp(e->sqlstate, "57P02") == 0;
 }
 
+static void cancel_step(void *migrator)
+{
+    migrator_cancel(migrator);
+}
+
 int line_step(struct line *l, const struct revision *r, enum step_direction direction,
               bool keep_session, struct step_result *ret, struct err *err)
 {
     if (check_stop(l->env, err) < 0 || open_migrator(l, err) < 0)
         return -1;
     l->env->steps++;
-    if (migrator_step(l->migrator, r, direction, keep_session, ret, err) < 0) {
+    interrupt_add(cancel_step, l->migrator);
+    int stepped = migrator_step(l->migrator, r, direction, keep_session, ret, err);
+    interrupt_remove(cancel_step, l->migrator);
+    if (stepped < 0) {
         if (l->env->stop && *l->env->stop)
             return err_set(err, ERR_INTERRUPTED, "interrupted");
         if (err->code != ERR_CONNECTION)
@@ -132,11 +141,12 @@ int line_step(struct line *l, const struct revision *r, enum step_direction dire
             err_at(&ret->err, direction == STEP_UP ? r->file : r->down_file, 0, 0);
         return 0;
     }
-    if (ret->outcome == STEP_FAILED && is_environment(&ret->err)) {
+    bool stopped = l->env->stop && *l->env->stop; /* the failure may be of the cancel alone */
+    if (ret->outcome == STEP_FAILED && (stopped || is_environment(&ret->err))) {
         err_move(err, &ret->err);
         if (err->code != ERR_INTERRUPTED)
             err->code = ERR_ENV;
-        return l->env->stop && *l->env->stop ? err_set(err, ERR_INTERRUPTED, "interrupted") : -1;
+        return stopped ? err_set(err, ERR_INTERRUPTED, "interrupted") : -1;
     }
     return 0;
 }

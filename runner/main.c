@@ -13,23 +13,21 @@
 /* Source folders and their format, for the version tables that a snapshot leaves out. */
 #define SOURCE (O(DIR) | O(FORMAT))
 
+#define VERSION_TABLES "With --dir or the format of a source, its version tables are left out.\n"
+
 const struct command commands[] = {
     {"diff", cmd_diff, "A B", 2, 2, "show what differs between two schemas",
-     "A and B are database URLs, snapshot files, SQLite files, or - for a snapshot on stdin.\n"
-     "Exit 0: equal; 1: different. --format text or json.\n"
-     "With --dir or --format dbmate and the like, the version tables of that source are left "
-     "out.\n",
+     "A and B are database URLs, snapshot files, SQLite files, or - for a snapshot on\n"
+     "stdin. --format text or json.\n" VERSION_TABLES "Exit 0: equal; 1: different.\n",
      COMMON | SOURCE | O(OUTPUT), true},
+    {"snapshot", cmd_snapshot, "[URL]", 0, 1, "write the schema of a database as JSON",
+     "Without URL: --url, BELAY_URL, DATABASE_URL or belay.yaml.\n" VERSION_TABLES,
+     COMMON | SOURCE | O(OUTPUT) | O(URL), true},
     {"init", cmd_init, "[DIR]", 0, 1, "write a commented belay.yaml",
      "An existing file is never overwritten.\n", O(ENGINE) | O(FORMAT) | O(URL), false},
-    {"snapshot", cmd_snapshot, "[URL]", 0, 1, "write the schema of a database as JSON",
-     "Without URL: --url, BELAY_URL, DATABASE_URL or belay.yaml.\n"
-     "With --dir or --format dbmate and the like, the version tables of that source are left "
-     "out.\n",
-     COMMON | SOURCE | O(OUTPUT) | O(URL), true},
-    {"help", cmd_help, "[COMMAND]", 0, 1, "show this list, or what one command does", NULL, 0,
-     false},
     {"version", cmd_version, "", 0, 0, "show the version of belay and of its libraries", NULL, 0,
+     false},
+    {"help", cmd_help, "[COMMAND]", 0, 1, "show this list, or what one command does", NULL, 0,
      false},
     {0},
 };

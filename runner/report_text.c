@@ -101,7 +101,7 @@ static void add_times(struct str *out, const struct revision_result *r, const st
 
 static void add_revisions(struct str *out, const struct check_result *r, const struct terminal *t)
 {
-    int id_width = 4, title_width = 0;
+    int id_width = 1, title_width = 0;
     for (size_t i = 0; i < r->nrevisions; i++) {
         int n = text_width(r->revisions[i].id);
         id_width = n > id_width ? n : id_width;

@@ -170,7 +170,8 @@ void error_print(const struct err *err)
     _cleanup_str_ struct str s = {0};
     style_add(&s, &t, STYLE_RED, "belay:");
     str_addc(&s, ' ');
-    if (err->file) {
+    /* a message that names the file itself needs no place, unless there is a line to tell */
+    if (err->file && (err->line || !err->message || !strstr(err->message, err->file))) {
         _cleanup_free_ char *file = text_printable(err->file);
         str_add(&s, file);
         if (err->line)

@@ -242,6 +242,8 @@ START_TEST(paths_are_joined_and_taken_apart)
     _cleanup_free_ char *joined = path_join("a/b", "c");
     _cleanup_free_ char *absolute = path_join("a", "/c");
     _cleanup_free_ char *alone = path_join("", "c");
+    _cleanup_free_ char *plain = path_join(".", "c");
+    ck_assert_str_eq(plain, "c");
     _cleanup_free_ char *dir = path_dir("a/b/c");
     _cleanup_free_ char *here = path_dir("c");
 

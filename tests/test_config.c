@@ -134,6 +134,8 @@ static const struct {
      "2: ignore: expires: \"tomorrow\" is not a date"},
     {"twice", "dir: a\nengine: sqlite\ndir: b\n", "key \"dir\" stands twice"},
     {"tab", "dir: a\n\tengine: sqlite\n", "2: found a tab character that violates indentation"},
+    {"colon in text", "dir: a: b\n",
+     "1: mapping values are not allowed in this context | text that"},
     {"truncated list", "dir: a\nurl_env: [A, \n", ": is it truncated?"},
     {"truncated quote", "dir: a\nformat: \"goo", "the file ends too early: is it truncated?"},
     {"truncated waiver", "waivers:\n  - finding: irrev", "2: waivers: \"reason\" is missing"},

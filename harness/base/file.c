@@ -157,7 +157,7 @@ int tree_remove(const char *path, struct err *err)
 
 char *path_join(const char *dir, const char *name)
 {
-    if (name[0] == '/' || dir[0] == '\0')
+    if (name[0] == '/' || dir[0] == '\0' || strcmp(dir, ".") == 0)
         return xstrdup(name);
     return xasprintf("%s%s%s", dir, str_ends(dir, "/") ? "" : "/", name);
 }
