@@ -11,6 +11,7 @@
 
 #define LIKE_SHOWN 3     /* findings that say the same, before the rest is counted */
 #define CHANGES_SHOWN 10 /* lines of a diff */
+#define REPLAYED_SHOWN 4 /* from so many on they share a line */
 #define STATEMENT_LINES 6
 #define TIMES_WIDTH 22 /* "up 999 ms  down 999 ms" */
 #define ID_WIDTH 26
@@ -99,8 +100,32 @@ static void add_times(struct str *out, const struct revision_result *r, const st
     style_add(out, t, STYLE_DIM, str_get(&s));
 }
 
-static void add_revisions(struct str *out, const struct check_result *r, const struct terminal *t)
+/* The revisions from i on that were only upgraded, one after the other. */
+static size_t count_replayed(const struct check_result *r, size_t i)
 {
+    size_t n = 0;
+    while (i + n < r->nrevisions && r->revisions[i + n].status == REVISION_REPLAYED)
+        n++;
+    return n;
+}
+
+/* Nobody asked about these: with --latest and its like one line for all of them is enough. */
+static void add_replayed(struct str *out, const struct check_result *r, size_t i, size_t n,
+                         const struct terminal *t)
+{
+    _cleanup_free_ char *line =
+        xasprintf("%s %s %s: %zu revisions, only upgraded", r->revisions[i].id,
+                  t->utf8 ? "…" : "...", r->revisions[i + n - 1].id, n);
+    _cleanup_free_ char *clean = text_printable(line);
+    add_mark(out, t, MARK_REPLAYED);
+    style_add(out, t, STYLE_DIM, clean);
+    str_addc(out, '\n');
+}
+
+static void add_revisions(struct str *out, const struct check_result *r,
+                          const struct report_options *o)
+{
+    const struct terminal *t = &o->terminal;
     int id_width = 1, title_width = 0;
     for (size_t i = 0; i < r->nrevisions; i++) {
         int n = text_width(r->revisions[i].id);
@@ -116,6 +141,12 @@ static void add_revisions(struct str *out, const struct check_result *r, const s
     _cleanup_free_ int *worst = report_worst(r);
     for (size_t i = 0; i < r->nrevisions; i++) {
         const struct revision_result *rev = &r->revisions[i];
+        size_t replayed = o->verbose ? 0 : count_replayed(r, i);
+        if (replayed >= REPLAYED_SHOWN) {
+            add_replayed(out, r, i, replayed, t);
+            i += replayed - 1;
+            continue;
+        }
         enum mark mark = rev->status == REVISION_REPLAYED   ? MARK_REPLAYED
                          : rev->status == REVISION_NOT_RUN  ? MARK_NOT_RUN
                          : worst[i] >= 0                    ? severity_mark(worst[i])
@@ -317,7 +348,7 @@ static bool alike(const struct finding *a, const struct finding *b)
 {
     return a->id == b->id && a->severity == b->severity && !a->nchanges && !b->nchanges &&
            !a->statement && !b->statement && a->revision && b->revision &&
-           str_eq(a->hint, b->hint) && str_eq(a->waived_reason, b->waived_reason);
+           str_eq(a->message, b->message) && str_eq(a->waived_reason, b->waived_reason);
 }
 
 static void add_others(struct str *out, const struct check_result *r, size_t first,
@@ -410,7 +441,7 @@ void report_text(const struct check_result *r, const struct report_options *o, s
 {
     if (!o->quiet) {
         add_header(out, r, &o->terminal);
-        add_revisions(out, r, &o->terminal);
+        add_revisions(out, r, o);
     }
     add_findings(out, r, o);
     add_summary(out, r, o);

@@ -204,6 +204,23 @@ START_TEST(the_nearest_file_above_is_found)
 }
 END_TEST
 
+START_TEST(every_key_is_documented)
+{
+    _cleanup_free_ char *doc = xasprintf("%s/docs/belay-yaml.md", getenv("BELAY_SOURCE_DIR"));
+    _cleanup_free_ char *text = NULL;
+    _cleanup_err_ struct err err = {0};
+    ck_assert_msg(file_read(doc, &text, NULL, &err) == 0, "%s", err.message);
+    for (unsigned o = 0; o < OPT_COUNT; o++) {
+        if (!(option_specs[o].flags & OPTION_CONFIG))
+            continue;
+        _cleanup_free_ char *row = xasprintf("\n| `%s` |", option_specs[o].name);
+        for (char *p = row; *p; p++)
+            *p = *p == '-' ? '_' : *p;
+        ck_assert_msg(strstr(text, row) != NULL, "docs/belay-yaml.md lacks %s", row);
+    }
+}
+END_TEST
+
 START_TEST(dates_are_days_of_the_calendar)
 {
     ck_assert(config_is_date("2028-02-29"));
@@ -235,6 +252,7 @@ int main(void)
     SUITE_ADD(s, a_scenario_takes_its_own_keys_and_no_others);
     SUITE_ADD(s, a_missing_file_is_an_error_that_names_it);
     SUITE_ADD(s, the_nearest_file_above_is_found);
+    SUITE_ADD(s, every_key_is_documented);
     SUITE_ADD(s, dates_are_days_of_the_calendar);
     int rc = suite_run(s);
     struct err err = {0};

@@ -227,7 +227,9 @@ START_TEST(findings_that_say_the_same_are_counted)
         char id[8];
         snprintf(id, sizeof(id), "%04d", i);
         add_revision(&r, id, "x", REVISION_FINDINGS);
-        result_add_finding(&r, "downgrade-missing", id)->message = xstrdup("no downgrade");
+        struct finding *f = result_add_finding(&r, "downgrade-missing", id);
+        f->message = xstrdup("no downgrade");
+        f->hint = xasprintf("waive it for %s", id); /* a hint may name the revision */
     }
     _cleanup_str_ struct str out = {0};
     report_text(&r, &o, &out);
@@ -238,6 +240,26 @@ START_TEST(findings_that_say_the_same_are_counted)
     o.verbose = true;
     report_text(&r, &o, &out);
     ck_assert_ptr_null(strstr(out.p, "more with"));
+}
+END_TEST
+
+START_TEST(revisions_that_were_only_upgraded_share_a_line)
+{
+    struct report_options o = {.terminal = plain, .fail_on = SEVERITY_ERROR};
+    _cleanup_(check_result_release) struct check_result r = {.project = xstrdup("m")};
+    for (int i = 0; i < 9; i++) {
+        char id[8];
+        snprintf(id, sizeof(id), "%04d", i);
+        add_revision(&r, id, "x", i == 5 ? REVISION_OK : REVISION_REPLAYED);
+    }
+    _cleanup_str_ struct str out = {0};
+    report_text(&r, &o, &out);
+    ck_assert_ptr_nonnull(strstr(out.p, "· 0000 … 0004: 5 revisions, only upgraded\n✓ 0005"));
+    ck_assert_ptr_nonnull(strstr(out.p, "· 0006  x"));
+    str_clear(&out);
+    o.verbose = true;
+    report_text(&r, &o, &out);
+    ck_assert_ptr_nonnull(strstr(out.p, "· 0001  x"));
 }
 END_TEST
 
@@ -414,6 +436,7 @@ int main(void)
     SUITE_ADD(s, verbose_text_report_leaves_nothing_out);
     SUITE_ADD(s, quiet_text_report_has_findings_and_summary_only);
     SUITE_ADD(s, findings_that_say_the_same_are_counted);
+    SUITE_ADD(s, revisions_that_were_only_upgraded_share_a_line);
     SUITE_ADD(s, a_clean_result_says_clean);
     SUITE_ADD(s, a_stopped_check_has_no_verdict_in_any_report);
     SUITE_ADD(s, json_report_holds_everything);
