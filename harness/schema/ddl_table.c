@@ -256,7 +256,7 @@ static bool parse_column_constraint(struct ddl_parser *p, struct table *t, long 
         p->failed = p->failed || c->not_null;
         c->not_null = true;
         c->not_null_conflict = parse_conflict(p);
-        c->not_null_name = TAKE_PTR(name);
+        set_once(p, &c->not_null_name, TAKE_PTR(name));
     } else if (ddl_accept(p, "null")) {
         parse_conflict(p); /* says nothing */
         p->failed = p->failed || name;
@@ -352,8 +352,7 @@ static void parse_table(struct ddl_parser *p, struct table *t)
         parse_table_constraint(p, t);
         ddl_accept(p, ","); /* SQLite does not ask for it */
     }
-    if (sql_is(&p->t[p->at - 1], ","))
-        p->failed = true;
+    p->failed = p->failed || sql_is(&p->t[p->at - 1], ",");
     ddl_expect(p, ")");
     while (!p->failed && !ddl_at_end(p)) {
         if (ddl_accept2(p, "without", "rowid"))

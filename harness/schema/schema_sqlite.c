@@ -19,12 +19,8 @@ static const char header_sql[] = "select v.schema_version, d.data_version, u.use
                                  " pragma_data_version d, pragma_user_version u,"
                                  " pragma_application_id a, pragma_encoding e";
 
-/* Rows without text are indexes of constraints; what begins with
- * sqlite_ is the engine's own. */
-static const char rows_sql[] =
-    "select type, name, tbl_name, sql from main.sqlite_schema"
-    " where sql is not null and type is not null and tbl_name is not null"
-    " and name not like 'sqlite\\_%' escape '\\'";
+static const char rows_sql[] = "select type, name, tbl_name, sql from main.sqlite_schema"
+                               " where sql is not null"; /* not the indexes of constraints */
 
 /* Tables in which virtual tables keep their content. */
 static const char shadows_sql[] = "select name from pragma_table_list"
@@ -160,12 +156,24 @@ static struct object *header_object(const struct rows *header)
  * The rows.
  */
 
-static bool is_virtual(const struct ddl_row *row)
+static bool is_virtual(const char *sql)
 {
-    return sqlite3_strnicmp(row->sql, "create virtual", 14) == 0;
+    return sqlite3_strnicmp(sql, "create virtual", 14) == 0;
 }
 
-/* What the schema left out of the snapshot: tables of virtual tables, and the source's own. */
+/* All NULL for a row to leave out: the index of a constraint has no text, and what begins with
+ * sqlite_ is the engine's own. */
+static struct ddl_row row_at(const struct rows *rows, int i)
+{
+    const struct ddl_row row = {.type = rows_get(rows, i, 0),
+                                .name = rows_get(rows, i, 1),
+                                .table = rows_get(rows, i, 2),
+                                .sql = rows_get(rows, i, 3)};
+    bool whole = row.type && row.name && row.table && row.sql;
+    return whole && sqlite3_strnicmp(row.name, "sqlite_", 7) != 0 ? row : (struct ddl_row){0};
+}
+
+/* What the snapshot leaves out: tables of virtual tables, and the source's own. */
 static bool is_left_out(const struct sqlite_tracker *t, const struct rows *shadows,
                         const struct ddl_row *row)
 {
@@ -224,7 +232,7 @@ static int read_row(struct sqlite_tracker *t, const struct ddl_row *row, XXH128_
     const struct entry *table = row->type[0] == 'i' ? find_table(t, row->table) : NULL;
     struct ddl_objects objects = {0};
     ddl_read(row, table ? &table->columns : NULL, (uint32_t)*slot, &objects);
-    bool unsure = !objects.understood && strcmp(row->type, "table") == 0 && !is_virtual(row);
+    bool unsure = !objects.understood && strcmp(row->type, "table") == 0 && !is_virtual(row->sql);
     if (unsure && add_pragma_columns(t, row, (uint32_t)*slot, &objects, err) < 0) {
         ddl_objects_release(&objects);
         return -1;
@@ -251,11 +259,9 @@ static int read_pass(struct sqlite_tracker *t, const struct rows *rows, const st
 {
     size_t slot = 1;
     for (int i = 0; i < rows_count(rows); i++) {
-        const struct ddl_row row = {.type = rows_get(rows, i, 0),
-                                    .name = rows_get(rows, i, 1),
-                                    .table = rows_get(rows, i, 2),
-                                    .sql = rows_get(rows, i, 3)};
-        if ((row.type[0] == 't' && row.type[1] == 'a') != tables || is_left_out(t, shadows, &row))
+        const struct ddl_row row = row_at(rows, i);
+        if (!row.sql || (row.type[0] == 't' && row.type[1] == 'a') != tables ||
+            is_left_out(t, shadows, &row))
             continue;
         uint64_t columns_hash = 0;
         if (row.type[0] == 'i') {
@@ -302,7 +308,7 @@ static int read_rows(struct sqlite_tracker *t, struct rows *header, struct err *
         return -1;
     bool virtual = false;
     for (int i = 0; i < rows_count(rows) && !virtual; i++)
-        virtual = is_virtual(&(struct ddl_row){.sql = rows_get(rows, i, 3)});
+        virtual = is_virtual(rows_get(rows, i, 3));
     if (virtual && db_query_prepared(t->db, shadows_sql, NULL, 0, &shadows, err) < 0)
         return -1;
 
@@ -377,7 +383,7 @@ static int sqlite_tracker_read(struct schema_tracker *base, bool full, struct sn
     }
     if (result < 0)
         return -1;
-    *ret = snapshot_copy(t->last);
+    *ret = snapshot_ref(t->last);
     return 0;
 }
 

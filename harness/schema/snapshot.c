@@ -167,8 +167,15 @@ void object_builder_release(struct object_builder *b)
 struct snapshot *snapshot_new(const char *engine, int version)
 {
     struct snapshot *s = xcalloc(1, sizeof(*s));
+    s->refs = 1;
     s->engine = xstrdup(engine);
     s->version = version;
+    return s;
+}
+
+struct snapshot *snapshot_ref(struct snapshot *s)
+{
+    __atomic_fetch_add(&s->refs, 1, __ATOMIC_RELAXED);
     return s;
 }
 
@@ -306,7 +313,7 @@ bool snapshot_equal(const struct snapshot *a, const struct snapshot *b)
 
 void snapshot_free(struct snapshot *s)
 {
-    if (!s)
+    if (!s || __atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) > 0)
         return;
     for (size_t i = 0; i < s->n; i++)
         object_unref(s->objects[i]);

@@ -89,7 +89,9 @@ void object_propf(struct object_builder *b, const char *name, const char *fmt, .
 struct object *object_end(struct object_builder *b); /* a new reference */
 void object_builder_release(struct object_builder *b);
 
+/* Not changed any more once it is finished and has been handed out. */
 struct snapshot {
+    unsigned refs;
     char *engine; /* "sqlite", "postgres" */
     int version;  /* db_version() */
     struct object **objects;
@@ -100,6 +102,8 @@ struct snapshot {
 };
 
 struct snapshot *snapshot_new(const char *engine, int version);
+struct snapshot *
+snapshot_ref(struct snapshot *s); /* counted atomically; snapshot_free() gives back */
 struct snapshot *snapshot_copy(const struct snapshot *s); /* shares the objects */
 /*
  * The copy without the objects that drop() is true for, to be added to and finished: this way a
