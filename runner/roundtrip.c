@@ -199,18 +199,16 @@ static void add_noise(struct walk *w, const struct revision *r, const struct sna
     w->noise[w->nnoise++] = n;
 }
 
+/* A step that did not work: leaving a transaction open has an id of its own. */
+static const char *failure_id(const struct step_result *s, const char *id)
+{
+    return s->transaction_open ? "leaves-transaction-open" : id;
+}
+
 static void note_session(struct walk *w, const struct revision *r, enum step_direction direction,
                          const struct step_result *s)
 {
     const char *what = direction == STEP_UP ? "upgrade" : "downgrade";
-    if (s->transaction_open) {
-        struct finding *f = add_finding(w, "leaves-transaction-open", r, direction);
-        f->message =
-            xasprintf("the %s leaves a transaction open: what it did is lost unless somebody "
-                      "commits it",
-                      what);
-        f->hint = xstrdup("end it with COMMIT, or leave transactions to the migration tool");
-    }
     if (s->session_change) {
         struct finding *f = add_finding(w, "changes-session", r, direction);
         f->message =
@@ -361,7 +359,7 @@ static int descend(struct walk *w, struct line **line, struct snapshot *state, s
             step_result_release(&s);
             return -1;
         }
-        bool worked = s.outcome == STEP_OK;
+        bool worked = s.outcome == STEP_OK || s.outcome == STEP_EMPTY;
         if (!worked) {
             struct finding *f = add_finding(w, "descent-fails", r, STEP_DOWN);
             finding_from_err(f, &s.err);
@@ -547,8 +545,8 @@ static int try_downgrade(struct walk *w, size_t i, const struct snapshot *top, b
     note_session(w, r, STEP_DOWN, &s);
     enum step_outcome outcome = s.outcome;
     if (outcome == STEP_FAILED || outcome == STEP_IRREVERSIBLE) {
-        struct finding *f = add_finding(
-            w, outcome == STEP_FAILED ? "downgrade-fails" : "irreversible", r, STEP_DOWN);
+        const char *id = outcome == STEP_FAILED ? "downgrade-fails" : "irreversible";
+        struct finding *f = add_finding(w, failure_id(&s, id), r, STEP_DOWN);
         finding_from_err(f, &s.err);
     } else if ((outcome == STEP_EMPTY || outcome == STEP_MISSING) && !empty_upgrade) {
         struct finding *f = add_finding(w, "downgrade-missing", r, STEP_DOWN);
@@ -589,10 +587,11 @@ static void check_indexes(struct walk *w, const struct revision *r, const struct
 {
     for (size_t i = 0; i < d->nadded; i++) {
         const struct object *o = d->added[i];
-        if (strcmp(o->kind, "index") != 0 || !str_eq(object_get(o, "valid"), "false"))
+        if (!object_get(o, "invalid"))
             continue;
         struct finding *f = add_finding(w, "invalid-index", r, STEP_UP);
-        f->message = xasprintf("the upgrade leaves index %s invalid", o->identity);
+        f->message =
+            xasprintf("the upgrade leaves %s %s with an invalid index", o->kind, o->identity);
         f->hint =
             xstrdup("drop it and build it again: an invalid index is kept up to date but never "
                     "used, and IF NOT EXISTS takes it for the real one");
@@ -614,7 +613,7 @@ static int climb_one(struct walk *w, size_t i, struct err *err)
     note_session(w, r, STEP_UP, &s);
     bool empty_upgrade = s.outcome == STEP_EMPTY;
     if (s.outcome == STEP_FAILED) {
-        int rc = upgrade_failed(w, i, "upgrade-fails", &s, err);
+        int rc = upgrade_failed(w, i, failure_id(&s, "upgrade-fails"), &s, err);
         step_result_release(&s);
         if (rc < 0)
             return -1;

@@ -16,8 +16,8 @@
  *     scratch_pool_close(pool);                   drops what is left, stops the server
  *
  * Nothing outlives belay: a guardian process stops the private server and removes its folder when
- * belay dies in any way; databases on somebody's server are swept by the next scratch_pool_open() on
- * that server. A sweep touches only what carries belay's mark and whose owner is proved dead.
+ * belay dies in any way; databases on somebody's server are swept by the next scratch_pool_open()
+ * on that server. A sweep touches only what carries belay's mark and whose owner is proved dead.
  *
  * A pool may be used from several threads; a struct scratch from one at a time.
  */
@@ -29,9 +29,9 @@
 #include "harness/engine/engine.h"
 
 struct scratch_options {
-    const char *url;  /* server to create databases on (--scratch-url); NULL for a pool of belay's own */
-    bool keep;        /* --keep-scratch: leave databases (and the private server) running */
-    bool superuser_ok; /* reserved for the private server, which is always superuser */
+    const char
+        *url;  /* server to create databases on (--scratch-url); NULL for a pool of belay's own */
+    bool keep; /* --keep-scratch: leave databases (and the private server) running */
 };
 
 struct scratch_pool;
@@ -39,19 +39,25 @@ struct scratch;
 
 int scratch_pool_open(const struct engine *e, const struct scratch_options *options,
                       struct scratch_pool **ret, struct err *err);
-/* Drops every scratch database that is left; with options.keep leaves everything. */
+/* Drops every scratch database that is left and stops the private server; with options.keep what is
+ * left stays, with the server it is on. */
 void scratch_pool_close(struct scratch_pool *pool);
 
-/* What serves the pool, for the report: "private PostgreSQL 15.18 on /dev/shm", "/dev/shm". Owned by
- * the pool. */
+/* What serves the pool, for the report: "private PostgreSQL 15.18 on /dev/shm", "/dev/shm". Owned
+ * by the pool. */
 const char *scratch_pool_describe(const struct scratch_pool *pool);
 /* True when belay is alone on the server, so that server-wide changes are its own. */
 bool scratch_pool_is_private(const struct scratch_pool *pool);
 
 int scratch_new(struct scratch_pool *pool, struct scratch **ret, struct err *err);
 int scratch_copy(struct scratch *from, struct scratch **ret, struct err *err);
-const char *scratch_url(const struct scratch *s); /* owned by s; holds no password that argv would show */
+const char *
+scratch_url(const struct scratch *s); /* owned by s; holds no password that argv would show */
 
+/* What belay wrote when it made the database, and the query that reads it back: for a session that
+ * is not belay's own. Owned by s. */
+const char *scratch_nonce(const struct scratch *s);
+const char *scratch_nonce_query(const struct scratch *s);
 /* Proves that db is a session on exactly this scratch database: reads back the nonce that belay
  * wrote when it made it. ERR_ENV when it is not. */
 int scratch_prove(const struct scratch *s, struct db *db, struct err *err);

@@ -151,7 +151,9 @@ static const char database_sql[] =
     " d.description as comment,"
     " " GRANTS("b.datacl", "acldefault('d', b.datdba)", "b.datdba")
     " from pg_database b left join pg_db_role_setting s on s.setdatabase = b.oid and s.setrole = 0"
+    /* belay's mark on a scratch database is no comment of the project's */
     " left join pg_shdescription d on d.objoid = b.oid and d.classoid = 'pg_database'::regclass"
+    " and d.description !~ '^belay (scratch|kept) [0-9a-f]{16}'"
     " where b.datname = current_database()";
 
 static const char role_in_database_sql[] =

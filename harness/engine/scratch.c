@@ -1,0 +1,485 @@
+#include "harness/engine/scratch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include "harness/base/copy.h"
+#include "harness/base/file.h"
+#include "harness/base/str.h"
+#include "harness/engine/guard.h"
+#include "harness/engine/pgserver.h"
+#include "harness/engine/url.h"
+
+/*
+ * Databases on a server carry their mark in COMMENT ON DATABASE:
+ *
+ *     belay scratch <nonce> by <database>
+ *
+ * The pool's session holds an advisory lock in <database>, one for each scratch database, whose key
+ * is the number in the database's name. Advisory locks end with their session: a marked database
+ * whose lock can be had is nobody's any more. Kept databases say "kept" instead of "scratch".
+ */
+#define NAME_PREFIX "belay_"
+
+struct scratch_pool {
+    const struct engine *engine;
+    pthread_mutex_t lock; /* over everything below */
+    bool keep;
+    char *describe;
+    struct scratch *list;
+
+    struct guard *guard; /* SQLite: the folder */
+
+    struct pgserver *server; /* PostgreSQL: belay's own server, or NULL */
+    char *url;               /* of the session below */
+    char *database;          /* its database */
+    struct db *db;
+};
+
+struct scratch {
+    struct scratch_pool *pool;
+    struct scratch *next;
+    char *name; /* of the database; of the file */
+    char *path; /* SQLite */
+    char *url;
+    char *nonce;
+};
+
+/* ---- names ---- */
+
+static int random_hex(char ret[17], struct err *err)
+{
+    unsigned char bytes[8];
+    if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
+        return err_errno(err, "no random numbers");
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        snprintf(ret + 2 * i, 3, "%02x", bytes[i]);
+    return 0;
+}
+
+static struct scratch *scratch_alloc(struct scratch_pool *pool, struct err *err)
+{
+    char hex[17], nonce[17];
+    if (random_hex(hex, err) < 0 || random_hex(nonce, err) < 0)
+        return NULL;
+    struct scratch *s = xcalloc(1, sizeof(*s));
+    s->pool = pool;
+    s->name = xasprintf(NAME_PREFIX "%s", hex);
+    s->nonce = xstrdup(nonce);
+    return s;
+}
+
+static void scratch_forget(struct scratch *s)
+{
+    free(s->name);
+    free(s->path);
+    free(s->url);
+    free(s->nonce);
+    free(s);
+}
+
+/* ---- SQLite: files in a guarded folder ---- */
+
+static int lite_pool_open(struct scratch_pool *p, const struct scratch_options *o, struct err *err)
+{
+    if (o->url) {
+        err_set(err, ERR_USAGE,
+                "--scratch-url is for PostgreSQL; SQLite scratch databases are files");
+        return err_hint(err,
+                        "leave it out; TMPDIR says where scratch files go when /dev/shm is full");
+    }
+    if (guard_open(&(struct guard_options){.room = 64ull << 20}, &p->guard, err) < 0)
+        return -1;
+    p->describe = xstrdup(guard_parent(p->guard));
+    return 0;
+}
+
+static int lite_place(struct scratch *s, struct err *err)
+{
+    _cleanup_free_ char *file = xasprintf("%s.db", s->name);
+    _cleanup_free_ char *path = path_join(guard_dir(s->pool->guard), file);
+    /* the name as SQLite will report it, symbolic links resolved */
+    _cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    char *real = fd < 0 ? NULL : realpath(path, NULL);
+    if (!real)
+        return err_errno(err, "cannot create %s", path);
+    s->path = xstrdup(real);
+    free(real);
+    s->url = url_for_sqlite_path(s->path);
+    free(s->nonce);
+    s->nonce = xstrdup(s->path); /* nobody else has a file of this name */
+    return 0;
+}
+
+static int lite_copy(const struct scratch *from, struct scratch *to, struct err *err)
+{
+    _cleanup_free_ char *wal = xasprintf("%s-wal", from->path);
+    struct stat st;
+    if (stat(wal, &st) == 0 && st.st_size > 0)
+        return err_set(err, ERR_ENV, "%s is still in use", from->path);
+    return unlink(to->path) < 0 ? err_errno(err, "cannot remove %s", to->path)
+                                : file_copy(from->path, to->path, 0600, err);
+}
+
+static void lite_drop(const struct scratch *s)
+{
+    static const char *const suffixes[] = {"", "-journal", "-wal", "-shm"};
+    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
+        _cleanup_free_ char *path = xasprintf("%s%s", s->path, suffixes[i]);
+        unlink(path); /* the guardian removes what does not go now */
+    }
+}
+
+/* ---- PostgreSQL: databases on a server ---- */
+
+static char *database_url(const char *url, const char *database, struct err *err)
+{
+    _cleanup_conninfo_ struct conninfo c = {0};
+    if (conninfo_parse(url, &c, err) < 0)
+        return NULL;
+    conninfo_set(&c, "dbname", database);
+    return conninfo_url(&c);
+}
+
+static int run_format(struct scratch_pool *p, struct err *err, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static int run_format(struct scratch_pool *p, struct err *err, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    _cleanup_free_ char *sql = xvasprintf(fmt, ap);
+    va_end(ap);
+    return db_run(p->db, sql, DB_RUN_WHOLE, NULL, err);
+}
+
+static int drop_database(struct scratch_pool *p, const char *name, struct err *err)
+{
+    if (db_version(p->db) >= 130000)
+        return run_format(p, err, "drop database if exists \"%s\" with (force)", name);
+    if (run_format(p, err,
+                   "select pg_terminate_backend(pid) from pg_stat_activity where datname = '%s'",
+                   name) < 0)
+        return -1;
+    return run_format(p, err, "drop database if exists \"%s\"", name);
+}
+
+/* Drops the databases of belays that died. Whatever cannot be dropped now is left to the next one.
+ */
+static int sweep(struct scratch_pool *p, struct err *err)
+{
+    static const char dead[] =
+        "select datname from pg_database d"
+        " where datname ~ '^belay_[0-9a-f]{16}$'"
+        " and shobj_description(d.oid, 'pg_database') ~ ('^belay scratch [0-9a-f]{16} by ')"
+        " and substr(shobj_description(d.oid, 'pg_database'), 35) = current_database()"
+        " and pg_has_role(d.datdba, 'usage')";
+    _cleanup_rows_ struct rows *rows = NULL;
+    if (db_query(p->db, dead, NULL, 0, &rows, err) < 0)
+        return -1;
+    for (int i = 0; i < rows_count(rows); i++) {
+        const char *name = rows_get(rows, i, 0);
+        _cleanup_free_ char *free_now = NULL;
+        _cleanup_free_ char *sql =
+            xasprintf("select pg_try_advisory_lock(x'%s'::bigint)", name + strlen(NAME_PREFIX));
+        _cleanup_err_ struct err ignored = {0};
+        if (db_query_text(p->db, sql, NULL, 0, &free_now, err) < 0)
+            return -1;
+        if (!str_eq(free_now, "t"))
+            continue;
+        drop_database(p, name, &ignored);
+        if (run_format(p, err, "select pg_advisory_unlock(x'%s'::bigint)",
+                       name + strlen(NAME_PREFIX)) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int pg_may_create(struct scratch_pool *p, struct err *err)
+{
+    _cleanup_free_ char *may = NULL, *user = NULL;
+    if (db_query_text(p->db,
+                      "select rolsuper or rolcreatedb from pg_roles where rolname = current_user",
+                      NULL, 0, &may, err) < 0 ||
+        db_query_text(p->db, "select current_user", NULL, 0, &user, err) < 0)
+        return -1;
+    if (str_eq(may, "t"))
+        return 0;
+    err_set(err, ERR_ENV, "role \"%s\" of the scratch server may not create databases", user);
+    return err_hint(err,
+                    "grant it: ALTER ROLE \"%s\" CREATEDB; or leave out --scratch-url, and belay "
+                    "starts a server of its own",
+                    user);
+}
+
+static int pg_pool_open(struct scratch_pool *p, const struct scratch_options *o, struct err *err)
+{
+    if (!o->url && pgserver_start(&p->server, err) < 0)
+        return -1;
+    p->url = xstrdup(o->url ? o->url : pgserver_url(p->server));
+    if (db_open(p->engine, p->url, DB_OPEN_DEFAULT, &p->db, err) < 0 ||
+        db_query_text(p->db, "select current_database()", NULL, 0, &p->database, err) < 0)
+        return -1;
+    if (p->server) {
+        p->describe = xasprintf("private PostgreSQL %s on %s", pgserver_version(p->server),
+                                pgserver_place(p->server));
+        return 0;
+    }
+    _cleanup_free_ char *shown = url_redact(p->url);
+    int v = db_version(p->db);
+    p->describe = xasprintf("PostgreSQL %d.%d at %s", v / 10000, v % 10000, shown);
+    return pg_may_create(p, err) < 0 ? -1 : sweep(p, err);
+}
+
+/* The settings that CREATE DATABASE ... TEMPLATE does not copy. A list such as search_path cannot
+ * be written back as text, so the session takes the value over and FROM CURRENT stores it. */
+static int copy_settings(const struct scratch *from, const struct scratch *to, struct err *err)
+{
+    static const char query[] =
+        "select r.rolname, quote_ident(r.rolname), split_part(c, '=', 1), substr(c, position('=' "
+        "in c) + 1)"
+        " from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase"
+        " left join pg_roles r on r.oid = s.setrole, unnest(s.setconfig) c where d.datname = $1";
+    _cleanup_rows_ struct rows *rows = NULL;
+    struct scratch_pool *p = from->pool;
+    if (db_query(p->db, query, (const char *[]){from->name}, 1, &rows, err) < 0)
+        return -1;
+    for (int i = 0; i < rows_count(rows); i++) {
+        const char *role = rows_get(rows, i, 1), *name = rows_get(rows, i, 2);
+        _cleanup_free_ char *ignored = NULL;
+        if (db_query_text(p->db, "select set_config($1, $2, false)",
+                          (const char *[]){name, rows_get(rows, i, 3)}, 2, &ignored, err) < 0)
+            return -1;
+        int rc =
+            role ? run_format(p, err, "alter role %s in database \"%s\" set %s from current", role,
+                              to->name, name)
+                 : run_format(p, err, "alter database \"%s\" set %s from current", to->name, name);
+        if (rc < 0 || run_format(p, err, "reset %s", name) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* The privileges on the database, which a copy does not get either. */
+static int copy_privileges(const struct scratch *from, const struct scratch *to, struct err *err)
+{
+    static const char query[] =
+        "select 'revoke all on database ' || quote_ident($2) || ' from public' from pg_database"
+        " where datname = $1 and datacl is not null"
+        " union all"
+        " select 'grant ' || a.privilege_type || ' on database ' || quote_ident($2) || ' to ' ||"
+        " case a.grantee when 0 then 'public' else quote_ident(r.rolname) end ||"
+        " case when a.is_grantable then ' with grant option' else '' end"
+        " from pg_database d, aclexplode(d.datacl) a left join pg_roles r on r.oid = a.grantee"
+        " where d.datname = $1";
+    _cleanup_rows_ struct rows *rows = NULL;
+    if (db_query(from->pool->db, query, (const char *[]){from->name, to->name}, 2, &rows, err) < 0)
+        return -1;
+    for (int i = 0; i < rows_count(rows); i++)
+        if (db_run(from->pool->db, rows_get(rows, i, 0), DB_RUN_WHOLE, NULL, err) < 0)
+            return -1;
+    return 0;
+}
+
+/* from NULL: as createdb makes it, from template1. */
+static int pg_create(struct scratch *s, const struct scratch *from, struct err *err)
+{
+    struct scratch_pool *p = s->pool;
+    const char *key = s->name + strlen(NAME_PREFIX);
+    _cleanup_free_ char *url = database_url(p->url, s->name, err);
+    if (!url)
+        return -1;
+    /* the lock first: a marked database without it would be swept */
+    if (run_format(p, err, "select pg_advisory_lock(x'%s'::bigint)", key) < 0)
+        return -1;
+    if (run_format(p, err, "create database \"%s\" template %s", s->name,
+                   from ? from->name : "template1") < 0) {
+        if (strcmp(err->sqlstate, "42501") == 0 || strcmp(err->sqlstate, "55006") == 0)
+            err->code = ERR_ENV;
+        return err_prefix(err, "cannot create a scratch database");
+    }
+    if (run_format(p, err, "comment on database \"%s\" is 'belay scratch %s by %s'", s->name,
+                   s->nonce, p->database) < 0 ||
+        (from && (copy_settings(from, s, err) < 0 || copy_privileges(from, s, err) < 0))) {
+        _cleanup_err_ struct err ignored = {0}; /* the first error is the one to tell */
+        drop_database(p, s->name, &ignored);
+        return -1;
+    }
+    s->url = TAKE_PTR(url);
+    return 0;
+}
+
+static void pg_drop(const struct scratch *s)
+{
+    _cleanup_err_ struct err ignored = {
+        0}; /* what stays is swept: its lock goes with our session */
+    drop_database(s->pool, s->name, &ignored);
+    run_format(s->pool, &ignored, "select pg_advisory_unlock(x'%s'::bigint)",
+               s->name + strlen(NAME_PREFIX));
+}
+
+/* ---- both ---- */
+
+static bool is_lite(const struct scratch_pool *p)
+{
+    return p->engine == &engine_sqlite;
+}
+
+int scratch_pool_open(const struct engine *e, const struct scratch_options *options,
+                      struct scratch_pool **ret, struct err *err)
+{
+    struct scratch_pool *p = xcalloc(1, sizeof(*p));
+    p->engine = e;
+    pthread_mutex_init(&p->lock, NULL);
+    int rc = is_lite(p) ? lite_pool_open(p, options, err) : pg_pool_open(p, options, err);
+    if (rc < 0) {
+        scratch_pool_close(p);
+        return -1;
+    }
+    p->keep = options->keep;
+    *ret = p;
+    return 0;
+}
+
+static void release(struct scratch *s, bool drop)
+{
+    struct scratch_pool *p = s->pool;
+    for (struct scratch **link = &p->list; *link; link = &(*link)->next) {
+        if (*link != s)
+            continue;
+        *link = s->next;
+        break;
+    }
+    if (drop && is_lite(p))
+        lite_drop(s);
+    else if (drop)
+        pg_drop(s);
+    scratch_forget(s);
+}
+
+/* From now on nobody sweeps it. */
+static void mark_kept(struct scratch *s)
+{
+    _cleanup_err_ struct err ignored = {0}; /* then the next belay sweeps it */
+    if (!is_lite(s->pool))
+        run_format(s->pool, &ignored, "comment on database \"%s\" is 'belay kept %s'", s->name,
+                   s->nonce);
+}
+
+void scratch_pool_close(struct scratch_pool *p)
+{
+    if (!p)
+        return;
+    bool kept = p->keep && p->list;
+    while (p->list) {
+        if (kept)
+            mark_kept(p->list);
+        release(p->list, !kept && !p->server); /* a private server goes as a whole */
+    }
+    db_close(p->db);
+    if (p->server && kept)
+        pgserver_detach(p->server);
+    else
+        pgserver_stop(p->server);
+    if (p->guard && kept)
+        guard_detach(p->guard);
+    else
+        guard_close(p->guard);
+    pthread_mutex_destroy(&p->lock);
+    free(p->describe);
+    free(p->url);
+    free(p->database);
+    free(p);
+}
+
+const char *scratch_pool_describe(const struct scratch_pool *pool)
+{
+    return pool->describe;
+}
+
+bool scratch_pool_is_private(const struct scratch_pool *pool)
+{
+    return is_lite(pool) || pool->server;
+}
+
+static int create(struct scratch_pool *p, struct scratch *from, struct scratch **ret,
+                  struct err *err)
+{
+    struct scratch *s = scratch_alloc(p, err);
+    if (!s)
+        return -1;
+    pthread_mutex_lock(&p->lock);
+    int rc;
+    if (is_lite(p)) {
+        rc = lite_place(s, err);
+        if (rc == 0 && from)
+            rc = lite_copy(from, s, err);
+    } else {
+        rc = pg_create(s, from, err);
+    }
+    if (rc == 0) {
+        s->next = p->list;
+        p->list = s;
+    }
+    pthread_mutex_unlock(&p->lock);
+    if (rc < 0) {
+        scratch_forget(s);
+        return -1;
+    }
+    *ret = s;
+    return 0;
+}
+
+int scratch_new(struct scratch_pool *pool, struct scratch **ret, struct err *err)
+{
+    return create(pool, NULL, ret, err);
+}
+
+int scratch_copy(struct scratch *from, struct scratch **ret, struct err *err)
+{
+    return create(from->pool, from, ret, err);
+}
+
+const char *scratch_url(const struct scratch *s)
+{
+    return s->url;
+}
+
+const char *scratch_nonce(const struct scratch *s)
+{
+    return s->nonce;
+}
+
+const char *scratch_nonce_query(const struct scratch *s)
+{
+    return is_lite(s->pool)
+               ? "select file from pragma_database_list where name = 'main'"
+               : "select split_part(shobj_description(oid, 'pg_database'), ' ', 3) from pg_database"
+                 " where datname = current_database()";
+}
+
+int scratch_prove(const struct scratch *s, struct db *db, struct err *err)
+{
+    _cleanup_free_ char *found = NULL;
+    if (db_query_text(db, scratch_nonce_query(s), NULL, 0, &found, err) < 0)
+        return err_prefix(err, "cannot prove that the session is on the scratch database");
+    if (!str_eq(found, s->nonce))
+        return err_set(err, ERR_ENV,
+                       "the session is not on the scratch database %s: nothing was run", s->name);
+    return 0;
+}
+
+void scratch_free(struct scratch *s)
+{
+    if (!s)
+        return;
+    struct scratch_pool *p = s->pool;
+    pthread_mutex_lock(&p->lock);
+    release(s, true);
+    pthread_mutex_unlock(&p->lock);
+}
