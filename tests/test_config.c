@@ -227,6 +227,8 @@ START_TEST(dates_are_days_of_the_calendar)
     ck_assert(config_is_date("2026-12-31"));
     ck_assert(!config_is_date("2026-02-29"));
     ck_assert(!config_is_date("2100-02-29"));
+    ck_assert(!config_is_date("2028-02-30"));
+    ck_assert(!config_is_date("2026-04-31"));
     ck_assert(!config_is_date("2026-13-01"));
     ck_assert(!config_is_date("2026-00-10"));
     ck_assert(!config_is_date("2026-1-01"));
