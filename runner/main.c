@@ -10,12 +10,51 @@
 #define O(name) (UINT64_C(1) << OPT_##name)
 #define COMMON (O(COLOR) | O(CONFIG) | O(HELP) | O(QUIET) | O(VERBOSE))
 
+#define CHECK                                                                                      \
+    (O(BASELINE) | O(ENGINE) | O(KEEP_SCRATCH) | O(LATEST) | O(MIN_REVISION) | O(QUICK) |          \
+     O(SCRATCH_URL) | O(SINCE) | O(URL))
 /* Source folders and their format, for the version tables that a snapshot leaves out. */
 #define SOURCE (O(DIR) | O(FORMAT))
+
+static const char check_help[] =
+    "DIR is the folder of the migrations, or one above it (migrations, db/migrations\n"
+    "and the like are found); the current folder when left out. Everything runs on\n"
+    "scratch databases; --url is read for its engine and never connected to.\n"
+    "\n"
+    "--format names the format of the migrations where the files do not show it\n"
+    "(belay, dbmate, golang-migrate, goose, diesel), and the format of the report\n"
+    "(text, json, junit). --output FILE takes the report format before it, or the one\n"
+    "that its name shows (.txt, .json, .xml); text still goes to stdout unless\n"
+    "another report does:\n"
+    "\n"
+    "  belay check --format goose --output report.xml\n"
+    "\n"
+    "Exit 0: nothing found from --fail-on (error) upwards; 1: findings; 2: usage,\n"
+    "configuration, or migrations that cannot be read; 3: no verdict, because the\n"
+    "environment failed or a signal came.\n";
+
+static const char run_help[] =
+    "A scenario is a folder with a scenario.yaml, which holds the keys of belay.yaml\n"
+    "and a few of its own:\n"
+    "\n"
+    "  title: a downgrade forgets an index\n"
+    "  dir: migrations                  # this is the default\n"
+    "  engines: [sqlite, postgres]\n"
+    "  expect:                          # these findings and no others\n"
+    "    - finding: downgrade-leaves-trace\n"
+    "      revision: \"0002\"             # an id or the beginning of one\n"
+    "      object: index *_author_idx\n"
+    "\n"
+    "A folder above scenarios runs all of them. Exit 0: all as expected; 1: some\n"
+    "differ; 3: some could not run.\n";
 
 #define VERSION_TABLES "With --dir or the format of a source, its version tables are left out.\n"
 
 const struct command commands[] = {
+    {"check", cmd_check, "[DIR]", 0, 1, "prove that every revision goes up, down and up again",
+     check_help, COMMON | CHECK | SOURCE | O(FAIL_ON) | O(GIT_BASE) | O(OUTPUT), true},
+    {"run", cmd_run, "SCENARIO...", 1, -1, "check scenarios against what they expect", run_help,
+     O(COLOR) | O(ENGINE) | O(QUIET) | O(SCRATCH_URL) | O(VERBOSE), false},
     {"diff", cmd_diff, "A B", 2, 2, "show what differs between two schemas",
      "A and B are database URLs, snapshot files, SQLite files, or - for a snapshot on\n"
      "stdin. --format text or json.\n" VERSION_TABLES "Exit 0: equal; 1: different.\n",
@@ -25,6 +64,9 @@ const struct command commands[] = {
      COMMON | SOURCE | O(OUTPUT) | O(URL), true},
     {"init", cmd_init, "[DIR]", 0, 1, "write a commented belay.yaml",
      "An existing file is never overwritten.\n", O(ENGINE) | O(FORMAT) | O(URL), false},
+    {"doctor", cmd_doctor, "[DIR]", 0, 1, "say what is found here, and what is missing",
+     "Exit 0: belay check can run; 3: something that it needs is missing.\n",
+     O(COLOR) | O(CONFIG) | SOURCE | O(ENGINE) | O(SCRATCH_URL) | O(URL), true},
     {"version", cmd_version, "", 0, 0, "show the version of belay and of its libraries", NULL, 0,
      false},
     {"help", cmd_help, "[COMMAND]", 0, 1, "show this list, or what one command does", NULL, 0,
