@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "harness/base/copy.h"
 #include "harness/base/file.h"
@@ -158,8 +159,26 @@ static int run_format(struct scratch_pool *p, struct err *err, const char *fmt, 
     return db_run(p->db, sql, DB_RUN_WHOLE, NULL, err);
 }
 
+/* A session that was just closed lives on for a moment, and the server would wait for it in steps of
+ * 100 ms. What does not go by itself is left to the server's own message. */
+static int wait_unused(struct scratch_pool *p, const char *name, struct err *err)
+{
+    for (int i = 0; i < 100; i++) {
+        _cleanup_free_ char *used = NULL;
+        if (db_query_text(p->db, "select 1 from pg_stat_activity where datname = $1",
+                          (const char *[]){name}, 1, &used, err) < 0)
+            return -1;
+        if (!used)
+            break;
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    return 0;
+}
+
 static int drop_database(struct scratch_pool *p, const char *name, struct err *err)
 {
+    if (wait_unused(p, name, err) < 0)
+        return -1;
     if (db_version(p->db) >= 130000)
         return run_format(p, err, "drop database if exists \"%s\" with (force)", name);
     if (run_format(p, err,
@@ -296,6 +315,8 @@ static int pg_create(struct scratch *s, const struct scratch *from, struct err *
         return -1;
     /* the lock first: a marked database without it would be swept */
     if (run_format(p, err, "select pg_advisory_lock(x'%s'::bigint)", key) < 0)
+        return -1;
+    if (from && wait_unused(p, from->name, err) < 0)
         return -1;
     if (run_format(p, err, "create database \"%s\" template %s", s->name,
                    from ? from->name : "template1") < 0) {
