@@ -27,13 +27,13 @@ enum err_code {
 
 struct err {
     enum err_code code;
-    char *message;   /* lower case, no full stop: "cannot open \"x\": no such file" */
-    char *hint;      /* what to do about it, or NULL */
-    char *detail;    /* the server's DETAIL or CONTEXT, or NULL */
-    char *statement; /* the statement that failed, or NULL */
-    char *file;      /* file at fault, or NULL */
-    int line;        /* 1-based, 0 when unknown */
-    int column;      /* 1-based in characters, 0 when unknown */
+    char *message;    /* lower case, no full stop: "cannot open \"x\": no such file" */
+    char *hint;       /* what to do about it, or NULL */
+    char *detail;     /* the server's DETAIL or CONTEXT, or NULL */
+    char *statement;  /* the statement that failed, or NULL */
+    char *file;       /* file at fault, or NULL */
+    int line;         /* 1-based, 0 when unknown */
+    int column;       /* 1-based in characters, 0 when unknown */
     char sqlstate[6]; /* "" when there is none */
 };
 

@@ -36,7 +36,8 @@ int dir_make(const char *path, unsigned mode, struct err *err);
  * already gone is no error. */
 int tree_remove(const char *path, struct err *err);
 
-/* "dir/name"; an absolute name gives name alone, and so does an empty dir or ".". The caller owns the result. */
+/* "dir/name"; an absolute name gives name alone, and so does an empty dir or ".". The caller owns
+ * the result. */
 char *path_join(const char *dir, const char *name);
 /* The last component: a pointer into path. */
 const char *path_base(const char *path);
