@@ -606,6 +606,28 @@ START_TEST(a_revision_may_not_take_the_version_table_away)
 }
 END_TEST
 
+START_TEST(a_revision_that_commits_by_itself_is_told)
+{
+    struct project p;
+    EACH_PROJECT(p, {"create table a (x int);\ncommit;", "drop table a;", false})
+    {
+        if (strcmp(p.format, "golang-migrate") == 0 && p.engine == &engine_postgres)
+            continue;
+        struct step_result r = {0};
+        step(&p, 0, STEP_UP, &r);
+        if (p.engine == &engine_sqlite) {
+            ck_assert_msg(r.outcome == STEP_FAILED, WHERE, WHERE_ARGS(&p));
+            ck_assert_msg(strstr(r.err.message, "ends the transaction that"), "%s", r.err.message);
+        } else {
+            ck_assert_msg(r.outcome == STEP_OK, WHERE "%s", WHERE_ARGS(&p), r.err.message);
+            ck_assert_uint_ge(r.notices.n, 1);
+            ck_assert_str_eq(r.notices.v[0], "WARNING: there is no transaction in progress");
+        }
+        step_result_release(&r);
+    }
+}
+END_TEST
+
 START_TEST(commands_of_psql_are_named)
 {
     struct project p;
@@ -783,6 +805,7 @@ int main(void)
     SUITE_ADD(s, a_kept_session_stays_as_the_revision_left_it);
     SUITE_ADD(s, a_transaction_left_open_is_rolled_back_and_told);
     SUITE_ADD(s, a_revision_may_not_take_the_version_table_away);
+    SUITE_ADD(s, a_revision_that_commits_by_itself_is_told);
     SUITE_ADD(s, commands_of_psql_are_named);
     SUITE_ADD(s, notices_come_with_their_step);
     SUITE_ADD(s, a_lost_connection_is_no_result);

@@ -348,6 +348,20 @@ START_TEST(text_that_is_not_utf8_is_refused_with_its_line)
 }
 END_TEST
 
+START_TEST(a_file_that_cannot_be_read_is_named)
+{
+    _cleanup_folder_ char *dir = folder_new();
+    _cleanup_free_ char *link = path_join(dir, "2_b.sql");
+    folder_write(dir, "1_a.sql", "-- migrate:up\n", 14);
+    ck_assert_int_eq(symlink("/nonexistent", link), 0);
+    _cleanup_err_ struct err e = {0};
+    _cleanup_source_ struct source *s = NULL;
+    ck_assert_int_lt(source_open(dir, NULL, &s, &e), 0);
+    ck_assert_int_eq(e.code, ERR_CONFIG);
+    ck_assert_msg(strstr(e.message, "cannot read") && strstr(e.file, "2_b.sql"), "%s", e.message);
+}
+END_TEST
+
 START_TEST(a_folder_that_is_not_there_is_a_configuration_error)
 {
     _cleanup_err_ struct err e = {0};
@@ -612,6 +626,7 @@ int main(void)
     SUITE_ADD(s, each_format_is_recognised_and_keeps_its_order);
     SUITE_ADD(s, bad_folders_are_refused_with_place_and_hint);
     SUITE_ADD(s, text_that_is_not_utf8_is_refused_with_its_line);
+    SUITE_ADD(s, a_file_that_cannot_be_read_is_named);
     SUITE_ADD(s, a_folder_that_is_not_there_is_a_configuration_error);
     SUITE_ADD(s, a_named_format_leaves_the_others_alone);
     SUITE_ADD(s, migrations_are_found_below_the_project);

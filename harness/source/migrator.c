@@ -53,6 +53,11 @@ void migrator_close(struct migrator *m)
     free(m);
 }
 
+static bool has_word(const char *text, const char *word)
+{
+    return text && strcasestr(text, word);
+}
+
 /* ---- the version table ---- */
 
 static char *expand(const char *template, const char *table, const char *version)
@@ -109,7 +114,7 @@ static char *record_sql(const struct migrator *m, const struct script *script,
     return xasprintf("select set_config('search_path', %s, false); %s", quoted, record);
 }
 
-static int create_table(struct migrator *m, struct err *err)
+static int create_table(struct migrator *m, unsigned flags, struct err *err)
 {
     const struct version_table *t = &m->format->table;
     bool postgres = db_engine(m->db) == &engine_postgres;
@@ -119,6 +124,8 @@ static int create_table(struct migrator *m, struct err *err)
                       &schema, err) < 0)
         return -1;
     m->table = schema ? xasprintf("%s.%s", schema, t->name) : xstrdup(t->name);
+    if (flags & DB_OPEN_READONLY)
+        return 0;
     _cleanup_free_ char *sql =
         expand(postgres ? t->create_postgres : t->create_sqlite, m->table, "");
     if (db_run(m->db, sql, DB_RUN_WHOLE, NULL, err) < 0)
@@ -136,7 +143,7 @@ int migrator_open(const struct source *s, const struct engine *e, const char *ur
     m->source = s;
     m->format = s->format;
     m->scratch = db_flags & DB_OPEN_SCRATCH;
-    if (db_open(e, url, db_flags, &m->db, err) < 0 || create_table(m, err) < 0 ||
+    if (db_open(e, url, db_flags, &m->db, err) < 0 || create_table(m, db_flags, err) < 0 ||
         session_state_read(m->db, &m->state, err) < 0)
         return -1;
     *ret = TAKE_PTR(m);
@@ -226,11 +233,6 @@ static bool is_psql_command(const char *sql, const struct err *e)
     for (int i = 1; *p && i < e->column; p++)
         i += ((unsigned char)p[1] & 0xc0) != 0x80;
     return *p == '\\';
-}
-
-static bool has_word(const char *text, const char *word)
-{
-    return text && strcasestr(text, word);
 }
 
 static void add_hint(const struct migrator *m, bool in_transaction, const char *sql, struct err *e)
@@ -327,8 +329,15 @@ static int record_failed(const struct step *s, struct err *e, struct err *err)
         err_move(err, e);
         return -1;
     }
-    err_prefix(e, "the SQL ran, but %s cannot be written", s->m->table);
-    err_hint(e, "does the revision drop or change the version table, the role or search_path?");
+    if (has_word(e->message, "no transaction is active")) { /* SQLite; PostgreSQL only warns */
+        err_set(e, ERR_SQL, "the revision ends the transaction that %s runs it in",
+                s->m->format->name);
+        err_hint(e, "take COMMIT or ROLLBACK out, or ask for no transaction: %s",
+                 s->m->format->without_transaction);
+    } else {
+        err_prefix(e, "the SQL ran, but %s cannot be written", s->m->table);
+        err_hint(e, "does the revision drop or change the version table, the role or search_path?");
+    }
     err_at(e, s->section->file, s->section->line, 0);
     s->result->outcome = STEP_FAILED;
     err_move(&s->result->err, e);

@@ -73,7 +73,7 @@ struct step_result {
 };
 void step_result_release(struct step_result *r);
 
-/* Opens a session and makes the version table when it is missing. */
+/* Opens a session and makes the version table when it is missing (not with DB_OPEN_READONLY). */
 int migrator_open(const struct source *s, const struct engine *e, const char *url,
                   unsigned db_flags, struct migrator **ret, struct err *err);
 void migrator_close(struct migrator *m);
