@@ -364,6 +364,19 @@ START_TEST(paths_lead_from_state_to_state)
 }
 END_TEST
 
+START_TEST(what_one_target_needs_stays_although_another_is_below_it)
+{
+    _cleanup_(cleanup_graph_free) struct graph *g = built("a b:a c:b d:c x:a");
+    _cleanup_revisions_ struct revisions now = {0}, target = {0}, down = {0};
+    _cleanup_err_ struct err e = {0};
+    list(g, "d x", &now);
+    list(g, "a c", &target);
+    ck_assert_int_eq(graph_downgrade_path(g, &now, &target, &down, &e), 0);
+    _cleanup_free_ char *got = ids(&down);
+    ck_assert_str_eq(got, "x d");
+}
+END_TEST
+
 START_TEST(a_complete_list_may_have_gaps)
 {
     _cleanup_(cleanup_graph_free) struct graph *g = built("a b:a c:b d:c");
@@ -437,6 +450,7 @@ int main(void)
     SUITE_ADD(s, labels_cover_their_branch);
     SUITE_ADD(s, one_revision_is_asked_for);
     SUITE_ADD(s, paths_lead_from_state_to_state);
+    SUITE_ADD(s, what_one_target_needs_stays_although_another_is_below_it);
     SUITE_ADD(s, a_complete_list_may_have_gaps);
     SUITE_ADD(s, five_thousand_revisions_are_no_burden);
     SUITE_ADD(s, many_revisions_may_hang_on_one);

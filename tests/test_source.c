@@ -441,7 +441,8 @@ START_TEST(goose_statements_end_where_goose_ends_them)
                                "  -- kept too;\n"
                                "  a int); -- the end\n"
                                "select ';' as a,\n"
-                               "  1; select 2;\n"
+                               "  1; select -- not yet;\n"
+                               "  2;\n"
                                "-- +goose StatementBegin\n"
                                "create function f() as $$\n"
                                "begin\n"
@@ -460,10 +461,10 @@ START_TEST(goose_statements_end_where_goose_ends_them)
     ck_assert_str_eq(up->chunks[0].sql,
                      "create table t ( -- kept\n  -- kept too;\n  a int); -- the end\n");
     ck_assert_int_eq(up->chunks[0].line, 4);
-    ck_assert_str_eq(up->chunks[1].sql, "select ';' as a,\n  1; select 2;\n");
+    ck_assert_str_eq(up->chunks[1].sql, "select ';' as a,\n  1; select -- not yet;\n  2;\n");
     ck_assert_int_eq(up->chunks[1].line, 7);
     ck_assert_str_eq(up->chunks[2].sql, "create function f() as $$\nbegin\n  x; y;\nend $$\n");
-    ck_assert_int_eq(up->chunks[2].line, 10);
+    ck_assert_int_eq(up->chunks[2].line, 11);
     ck_assert(script_at(s, 0)->down.present && script_at(s, 0)->down.empty);
 }
 END_TEST
