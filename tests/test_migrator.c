@@ -2,7 +2,7 @@
  * migrator_*: one conformance suite for every format on every engine. A revision is written once,
  * as SQL for up and down, and rendered as each format writes it.
  */
-#include "tests/suite.h"
+#include "tests/fixture.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -10,38 +10,6 @@
 
 #include "harness/source/source.h"
 #include "tests/migration_folder.h"
-
-/* ---- databases ---- */
-
-static const char *server; /* URL of a server to make databases on; NULL: no PostgreSQL */
-
-static char *database_new(const struct engine *e, const char *dir)
-{
-    static int count;
-    if (e == &engine_sqlite)
-        return xasprintf("sqlite:///%s/test.db", dir);
-    _cleanup_err_ struct err err = {0};
-    _cleanup_db_ struct db *db = NULL;
-    char *name = xasprintf("test_%d_%d", (int)getpid(), ++count);
-    _cleanup_free_ char *sql = xasprintf("create database %s", name);
-    ck_assert_msg(db_open(e, server, 0, &db, &err) == 0, "%s", err.message);
-    ck_assert_msg(db_run(db, sql, 0, NULL, &err) == 0, "%s", err.message);
-    char *url = xasprintf("%s&dbname=%s", server, name);
-    free(name);
-    return url;
-}
-
-static void database_free(const struct engine *e, const char *url)
-{
-    if (e == &engine_sqlite)
-        return;
-    _cleanup_err_ struct err err = {0};
-    _cleanup_db_ struct db *db = NULL;
-    _cleanup_free_ char *sql =
-        xasprintf("drop database if exists %s with (force)", strstr(url, "&dbname=") + 8);
-    ck_assert_msg(db_open(e, server, 0, &db, &err) == 0, "%s", err.message);
-    ck_assert_msg(db_run(db, sql, 0, NULL, &err) == 0, "%s", err.message);
-}
 
 /* ---- a project: a folder, its source, a database and a migrator on it ---- */
 
@@ -54,7 +22,8 @@ struct revision_text {
 struct project {
     const char *format;
     const struct engine *engine;
-    char *dir, *url;
+    char *dir;
+    struct scratch *scratch;
     struct source *source;
     struct migrator *m;
     int up_line; /* where the SQL of an upgrade begins in its file */
@@ -111,9 +80,8 @@ static void project_close(struct project *p)
 {
     migrator_close(p->m);
     source_free(p->source);
-    database_free(p->engine, p->url);
+    scratch_free(p->scratch);
     folder_free(&p->dir);
-    free(p->url);
 }
 
 /* Revisions end with up NULL. */
@@ -125,14 +93,14 @@ static void project_open(struct project *p, const char *format, const struct eng
     p->format = format;
     p->engine = e;
     p->dir = folder_new();
-    p->url = database_new(e, p->dir);
+    ASSERT_OK(scratch_new(fixture_pool(e), &p->scratch, &err), &err);
     for (int n = 0; revisions[n].up; n++)
         add_revision(p, n + 1, &revisions[n]);
     _cleanup_free_ char *folder = path_join(p->dir, "m");
     ck_assert_msg(source_open(folder, NULL, &p->source, &err) == 0, "%s: %s", format, err.message);
     ck_assert_str_eq(source_format(p->source), format);
     ck_assert_msg(
-        migrator_open(p->source, e, p->url, DB_OPEN_SCRATCH | DB_OPEN_CREATE, &p->m, &err) == 0,
+        migrator_open(p->source, e, scratch_url(p->scratch), DB_OPEN_SCRATCH, &p->m, &err) == 0,
         "%s: %s", format, err.message);
 }
 
@@ -188,11 +156,10 @@ static bool table_exists(struct project *p, const char *name)
 #define EACH_PROJECT(p, ...)                                                                       \
     for (size_t f_ = 0; source_formats[f_]; f_++)                                                  \
         for (size_t e_ = 0; engines[e_]; e_++)                                                     \
-            if (engines[e_] == &engine_sqlite || server)                                           \
-                for (bool once_ = (project_open(&(p), source_formats[f_], engines[e_],             \
-                                                (const struct revision_text[]){__VA_ARGS__, {0}}), \
-                                   true);                                                          \
-                     once_; once_ = false, project_close(&(p)))
+            for (bool once_ = (project_open(&(p), source_formats[f_], engines[e_],                 \
+                                            (const struct revision_text[]){__VA_ARGS__, {0}}),     \
+                               true);                                                              \
+                 once_; once_ = false, project_close(&(p)))
 
 /* ---- the suite ---- */
 
@@ -229,8 +196,8 @@ START_TEST(a_second_session_finds_what_the_first_recorded)
         _cleanup_err_ struct err err = {0};
         expect_step(&p, 0, STEP_UP, STEP_OK);
         migrator_close(p.m);
-        ck_assert_msg(migrator_open(p.source, p.engine, p.url, 0, &p.m, &err) == 0, "%s",
-                      err.message);
+        ck_assert_msg(migrator_open(p.source, p.engine, scratch_url(p.scratch), 0, &p.m, &err) == 0,
+                      "%s", err.message);
         expect_current(&p, "1");
         expect_step(&p, 1, STEP_UP, STEP_OK);
         expect_current(&p, "1 2");
@@ -273,8 +240,6 @@ END_TEST
 START_TEST(golang_migrate_marks_what_it_left_dirty)
 {
     for (size_t i = 0; engines[i]; i++) {
-        if (engines[i] == &engine_postgres && !server)
-            continue;
         struct project p;
         _cleanup_err_ struct err err = {0};
         _cleanup_strv_ struct strv ids = {0};
@@ -593,7 +558,9 @@ START_TEST(a_revision_may_not_take_the_version_table_away)
         migrator_close(p.m);
         source_free(p.source);
         ck_assert_int_eq(source_open(folder, NULL, &p.source, &err), 0);
-        ck_assert_int_eq(migrator_open(p.source, p.engine, p.url, DB_OPEN_SCRATCH, &p.m, &err), 0);
+        ck_assert_int_eq(
+            migrator_open(p.source, p.engine, scratch_url(p.scratch), DB_OPEN_SCRATCH, &p.m, &err),
+            0);
         struct step_result r = {0};
         expect_step(&p, 0, STEP_UP, STEP_OK);
         step(&p, 1, STEP_UP, &r);
@@ -686,9 +653,23 @@ START_TEST(a_lost_connection_is_no_result)
 }
 END_TEST
 
-static void *cancel_soon(void *m)
+/* PostgreSQL forgets a request that comes before the statement: wait until it runs. */
+static void *cancel_it(void *arg)
 {
-    migrator_cancel(m);
+    struct project *p = arg;
+    if (p->engine == &engine_postgres) {
+        _cleanup_err_ struct err err = {0};
+        _cleanup_db_ struct db *db = NULL;
+        _cleanup_free_ char *running = NULL;
+        ASSERT_OK(db_open(p->engine, scratch_url(p->scratch), 0, &db, &err), &err);
+        while (!running)
+            ASSERT_OK(db_query_text(db,
+                                    "select 1 from pg_stat_activity where state = 'active' and "
+                                    "wait_event = 'PgSleep' and datname = current_database()",
+                                    NULL, 0, &running, &err),
+                      &err);
+    }
+    migrator_cancel(p->m);
     return NULL;
 }
 
@@ -707,8 +688,7 @@ START_TEST(a_step_can_be_cancelled_from_another_thread)
             _cleanup_err_ struct err err = {0};
             struct step_result r = {0};
             pthread_t thread;
-            /* a request that comes early is kept for the statement, so no timing is needed */
-            ck_assert_int_eq(pthread_create(&thread, NULL, cancel_soon, p.m), 0);
+            ck_assert_int_eq(pthread_create(&thread, NULL, cancel_it, &p), 0);
             int rc =
                 migrator_step(p.m, graph_at(source_graph(p.source), 0), STEP_UP, false, &r, &err);
             pthread_join(thread, NULL);
@@ -722,8 +702,6 @@ END_TEST
 
 START_TEST(goose_splits_as_goose_does_even_when_that_is_wrong)
 {
-    if (!server)
-        return;
     static const char body[] = "create function f() returns int language plpgsql as $$\nbegin\n"
                                "  return 1;\nend $$;";
     _cleanup_free_ char *block =
@@ -766,7 +744,7 @@ START_TEST(version_tables_are_the_tools_own)
          "run_on timestamp without time zone NOT NULL, version character varying(50) NOT NULL"},
         {"belay", "revision text NOT NULL"},
     };
-    for (size_t i = 0; server && i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct project p;
         _cleanup_err_ struct err err = {0};
         _cleanup_free_ char *got = NULL;
@@ -788,7 +766,6 @@ END_TEST
 
 int main(void)
 {
-    server = getenv("BELAY_TEST_POSTGRES");
     Suite *s = suite_create("migrator");
     SUITE_ADD(s, steps_go_up_and_down_and_are_recorded);
     SUITE_ADD(s, a_second_session_finds_what_the_first_recorded);
@@ -813,5 +790,5 @@ int main(void)
     SUITE_ADD(s, goose_splits_as_goose_does_even_when_that_is_wrong);
     SUITE_ADD(s, an_unfinished_comment_does_not_swallow_the_record);
     SUITE_ADD(s, version_tables_are_the_tools_own);
-    return suite_run(s);
+    return fixture_run(s);
 }

@@ -14,6 +14,8 @@
 
 /* A statement that waits longer than this for another process's lock fails. */
 #define BUSY_MS 5000
+/* Steps of SQLite's machine (some microseconds a thousand) between looks for a request to stop. */
+#define STEPS_BETWEEN_LOOKS 10000
 
 struct kept {
     char *sql;
@@ -45,6 +47,12 @@ static void sqlite_close(struct db *db)
     sqlite3_close(s->handle);
     free(s->path);
     free(s);
+}
+
+/* sqlite3_interrupt() misses a statement that is about to start: the statement looks for itself. */
+static int should_stop(void *db)
+{
+    return atomic_load(&((struct sqlite_db *)db)->cancelled);
 }
 
 /* Turns the handle's last error into *err. */
@@ -137,6 +145,7 @@ static int sqlite_open(const char *url, unsigned flags, struct db **ret, struct 
     if (rc == SQLITE_OK) {
         sqlite3_extended_result_codes(s->handle, 1);
         sqlite3_busy_timeout(s->handle, BUSY_MS);
+        sqlite3_progress_handler(s->handle, STEPS_BETWEEN_LOOKS, should_stop, s);
         /* the first statement that reads the file is also the one that finds out what it is */
         const char *setup =
             flags & DB_OPEN_SCRATCH
