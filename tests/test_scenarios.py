@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""Every folder under scenarios/ on every engine it names, through `belay run`: one TAP point each.
+
+A last test gives `belay run` an expectation that is not met, to see it fail.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+BELAY = os.environ["BELAY_BIN"]
+SOURCE = os.environ["BELAY_SOURCE_DIR"]
+
+
+def engines(path):
+    with open(path, encoding="utf-8") as f:
+        return re.search(r"^engines: \[(.*)\]$", f.read(), re.MULTILINE)[1].split(", ")
+
+
+def scenarios():
+    for parent, folders, files in os.walk(os.path.join(SOURCE, "scenarios")):
+        folders.sort()
+        if "scenario.yaml" in files:
+            for engine in engines(os.path.join(parent, "scenario.yaml")):
+                yield os.path.relpath(parent, SOURCE), engine
+
+
+def belay_run(folder, engine):
+    return subprocess.run([BELAY, "run", folder, "--engine", engine], cwd=SOURCE, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+
+
+def unmet_expectation_is_seen():
+    with tempfile.TemporaryDirectory() as folder:
+        os.mkdir(f"{folder}/migrations")
+        with open(f"{folder}/scenario.yaml", "w", encoding="utf-8") as f:
+            f.write("title: clean, and said not to be\nengines: [sqlite]\n"
+                    "expect:\n  - finding: downgrade-fails\n")
+        with open(f"{folder}/migrations/1_a.sql", "w", encoding="utf-8") as f:
+            f.write("-- migrate:up\ncreate table a (b integer);\n-- migrate:down\ndrop table a;\n")
+        done = belay_run(folder, "sqlite")
+        return done.returncode == 1 and "expected, not found: downgrade-fails" in done.stdout, done
+
+
+def main():
+    number = failed = 0
+
+    def point(ok, name, done):
+        nonlocal number, failed
+        number += 1
+        failed += not ok
+        print(f"{'' if ok else 'not '}ok {number} - {name}", flush=True)
+        if not ok:
+            print("".join(f"# {line}\n" for line in done.stdout.splitlines())
+                  + f"# exit status {done.returncode}", flush=True)
+
+    for folder, engine in scenarios():
+        done = belay_run(folder, engine)
+        met = done.returncode == 0 and "1 as expected" in done.stdout
+        point(met, f"{folder} on {engine}", done)
+    ok, done = unmet_expectation_is_seen()
+    point(ok, "an expectation that is not met is seen", done)
+    print(f"1..{number}")
+    return 1 if failed else 0
+
+
+sys.exit(main())
