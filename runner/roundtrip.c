@@ -660,14 +660,17 @@ static int climb(struct walk *w, struct err *err)
 
 /* --- the straight run ----------------------------------------------------------------------- */
 
-/* The last revision that touched the first object that differs. */
+/* The last revision that touched an object that differs; what only the straight run made, none did.
+ */
 static const struct revision *last_to_touch(struct walk *w, const struct diff *d)
 {
-    const struct change *c = first_real(d);
-    const struct object *o = c->before ? c->before : c->after;
-    for (size_t i = w->n; i-- > 0;)
-        if (delta_touches(&w->deltas[i], o))
-            return graph_at(w->graph, i);
+    for (size_t i = w->n; i-- > 0;) {
+        for (size_t k = 0; k < d->n; k++) {
+            const struct change *c = &d->changes[k];
+            if (delta_touches(&w->deltas[i], c->before ? c->before : c->after))
+                return graph_at(w->graph, i);
+        }
+    }
     return NULL;
 }
 
