@@ -272,12 +272,11 @@ static void add_hint(const struct migrator *m, bool in_transaction, const char *
 static bool raises_on_purpose(const struct err *e)
 {
     static const char block[] = "PL/pgSQL function inline_code_block line ";
-    const char *context = e->detail ? strstr(e->detail, block) : NULL;
-    bool first = context && (context == e->detail || context[-1] == '\n');
-    if (first) {
-        /* the innermost frame stands first: nothing else may come before or after */
-        const char *end = context + strcspn(context, "\n");
-        if (*end == '\0' && end - context > 9 && strncmp(end - 9, " at RAISE", 9) == 0)
+    const char *frame = e->detail ? strstr(e->detail, block) : NULL;
+    if (frame) {
+        size_t n = strcspn(frame, "\n"), raise = strlen(" at RAISE");
+        /* elsewhere the frame says what the block was doing: at PERFORM, at SQL statement */
+        if (n > raise && memcmp(frame + n - raise, " at RAISE", raise) == 0)
             return true;
     }
     return has_word(e->message, "RAISE() may only be used within a trigger-program") ||
