@@ -50,6 +50,14 @@ void schema_tracker_free(struct schema_tracker *t)
         t->reader->tracker_free(t);
 }
 
+int schema_tracker_remove(struct db *db, struct err *err)
+{
+    const struct schema_reader *reader = reader_for(db, err);
+    if (!reader)
+        return -1;
+    return reader->tracker_remove ? reader->tracker_remove(db, err) : 0;
+}
+
 bool schema_is_version_table(const struct schema_options *options, const char *schema,
                              const char *table)
 {

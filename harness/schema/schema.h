@@ -39,4 +39,8 @@ int schema_tracker_read(struct schema_tracker *t, bool full, struct snapshot **r
 void schema_tracker_free(struct schema_tracker *t);
 DEFINE_CLEANUP(struct schema_tracker *, schema_tracker_free);
 
+/* Takes out of the database what trackers installed (options.instrument): for a scratch database
+ * that is kept. No tracker may be open on it. */
+int schema_tracker_remove(struct db *db, struct err *err);
+
 #endif

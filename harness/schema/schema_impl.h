@@ -16,6 +16,7 @@ struct schema_reader {
     int (*tracker_read)(struct schema_tracker *t, bool full, struct snapshot **ret,
                         struct err *err);
     void (*tracker_free)(struct schema_tracker *t);
+    int (*tracker_remove)(struct db *db, struct err *err); /* NULL: nothing is ever installed */
 };
 
 extern const struct schema_reader schema_reader_sqlite;

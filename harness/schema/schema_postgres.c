@@ -1,6 +1,8 @@
 #include "harness/schema/schema_postgres.h"
 
 #include <jansson.h>
+#include <libpq-fe.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "harness/schema/schema_impl.h"
@@ -234,8 +236,35 @@ int catalog_read(struct catalog_reader *r, enum catalog_reach reach, const char 
     return 0;
 }
 
-int catalog_read_all(struct catalog_reader *r, struct snapshot **ret, struct err *err)
+/* Everything that changes how the catalog is written, pinned. quote_all_identifiers would make
+ * every name differ. */
+#define SETTINGS(set)                                                                              \
+    set " search_path = pg_catalog; " set " timezone = 'UTC'; " set                                \
+        " datestyle = 'ISO, YMD'; " set " intervalstyle = postgres; " set                          \
+        " extra_float_digits = 3; " set " quote_all_identifiers = off; " set                       \
+        " bytea_output = hex; " set " standard_conforming_strings = on; " set                      \
+        " row_security = off; " set " jit = off; "
+
+const char catalog_settings_sql[] = SETTINGS("set");
+
+/* Runs read(r, data, err) in one transaction, so that all its queries see the same. */
+int catalog_transaction(struct catalog_reader *r, const char *begin,
+                        int (*read)(struct catalog_reader *r, void *data, struct err *err),
+                        void *data, struct err *err)
 {
+    int result = db_run(r->db, begin, DB_RUN_WHOLE, NULL, err);
+    if (result == 0)
+        result = read(r, data, err);
+    struct err ignored = {0}; /* the first error is the one to report */
+    if (db_run(r->db, "rollback", DB_RUN_WHOLE, NULL, result == 0 ? err : &ignored) < 0)
+        result = -1;
+    err_release(&ignored);
+    return result;
+}
+
+int catalog_read_all(struct catalog_reader *r, void *data, struct err *err)
+{
+    struct snapshot **ret = data;
     _cleanup_snapshot_ struct snapshot *s = snapshot_new(engine_postgres.name, r->version);
     if (catalog_left_out(r, NULL, err) < 0 || catalog_read(r, REACH_ALL, NULL, s, err) < 0 ||
         snapshot_finish(s, err) < 0)
@@ -243,17 +272,6 @@ int catalog_read_all(struct catalog_reader *r, struct snapshot **ret, struct err
     *ret = TAKE_PTR(s);
     return 0;
 }
-
-/* One snapshot of the database for all queries, and everything that changes how values are written
- * pinned for its time. quote_all_identifiers would otherwise make every name differ. */
-const char catalog_begin_sql[] =
-    "begin isolation level repeatable read, read only;"
-    " set local search_path = pg_catalog;"
-    " set local timezone = 'UTC'; set local datestyle = 'ISO, YMD';"
-    " set local intervalstyle = postgres; set local extra_float_digits = 3;"
-    " set local quote_all_identifiers = off; set local bytea_output = hex;"
-    " set local standard_conforming_strings = on; set local jit = off;"
-    " set local row_security = off";
 
 static int postgres_read(struct db *db, const struct schema_options *options, struct snapshot **ret,
                          struct err *err)
@@ -264,17 +282,13 @@ static int postgres_read(struct db *db, const struct schema_options *options, st
     if (catalog_reader_init(&r, db, options, false, err) < 0)
         return -1;
     _cleanup_snapshot_ struct snapshot *s = NULL;
-    int result = db_run(db, catalog_begin_sql, DB_RUN_WHOLE, NULL, err);
-    if (result == 0)
-        result = catalog_read_all(&r, &s, err);
+    int result = catalog_transaction(&r, CATALOG_BEGIN "; " SETTINGS("set local"), catalog_read_all,
+                                     &s, err);
     catalog_reader_release(&r);
-    struct err ignored = {0}; /* the first error is the one to report */
-    if (db_run(db, "rollback", DB_RUN_WHOLE, NULL, result == 0 ? err : &ignored) < 0)
-        result = -1;
-    err_release(&ignored);
-    if (result == 0)
-        *ret = TAKE_PTR(s);
-    return result;
+    if (result < 0)
+        return -1;
+    *ret = TAKE_PTR(s);
+    return 0;
 }
 
 const struct schema_reader schema_reader_postgres = {
@@ -283,4 +297,5 @@ const struct schema_reader schema_reader_postgres = {
     .tracker_new = postgres_tracker_new,
     .tracker_read = postgres_tracker_read,
     .tracker_free = postgres_tracker_free,
+    .tracker_remove = postgres_tracker_remove,
 };

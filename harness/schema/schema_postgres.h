@@ -20,6 +20,8 @@
  *     @super{...}  kept when the session is a superuser
  *     @only{...}   kept when only the objects in $2 are read
  *
+ * Blocks nest; other braces may stand outside of blocks only.
+ *
  * Parameters, always both, of type oid[]:
  *
  *     $1   relations to leave out: version tables and what belongs to them, members of extensions
@@ -29,8 +31,6 @@
  */
 #ifndef BELAY_SCHEMA_POSTGRES_H
 #define BELAY_SCHEMA_POSTGRES_H
-
-#include <libpq-fe.h>
 
 #include "harness/schema/schema.h"
 
@@ -94,22 +94,32 @@ int catalog_reader_init(struct catalog_reader *r, struct db *db,
                         const struct schema_options *options, bool keep, struct err *err);
 void catalog_reader_release(struct catalog_reader *r);
 
-/* Begins the transaction in which all below runs, see there. */
-extern const char catalog_begin_sql[];
+#define CATALOG_BEGIN "begin isolation level repeatable read, read only"
+
+/* Pins what changes how the catalog is written, for a session of belay's own. */
+extern const char catalog_settings_sql[];
+
+/* Runs read(r, data, err) in one transaction that begins with `begin`. */
+int catalog_transaction(struct catalog_reader *r, const char *begin,
+                        int (*read)(struct catalog_reader *r, void *data, struct err *err),
+                        void *data, struct err *err);
 
 /* Finds out what to leave out: of everything, or among oids, added to what is known. */
 int catalog_left_out(struct catalog_reader *r, const char *oids, struct err *err);
 /* Adds objects to s: all, or those of one reach that belong to oids (an oid[] literal). */
 int catalog_read(struct catalog_reader *r, enum catalog_reach reach, const char *oids,
                  struct snapshot *s, struct err *err);
-/* The whole schema, finished. */
-int catalog_read_all(struct catalog_reader *r, struct snapshot **ret, struct err *err);
+/* The whole schema, finished; data is a struct snapshot **. */
+int catalog_read_all(struct catalog_reader *r, void *data, struct err *err);
 
 int postgres_tracker_new(struct db *db, const struct schema_options *options,
                          struct schema_tracker **ret, struct err *err);
 int postgres_tracker_read(struct schema_tracker *t, bool full, struct snapshot **ret,
                           struct err *err);
 void postgres_tracker_free(struct schema_tracker *t);
+int postgres_tracker_remove(struct db *db, struct err *err);
+/* How many of its reads were full ones. */
+size_t postgres_tracker_full_reads(const struct schema_tracker *t);
 
 /* The schema in a scratch database that holds what the tracker installs, and the prefix of the
  * names of its event triggers; never part of a snapshot. */

@@ -148,7 +148,8 @@ static const char database_sql[] =
     "select 'database', 'current', b.oid, b.oid,"
     " case when b.datconnlimit <> -1 then b.datconnlimit end as \"connection limit\","
     " " OPTIONS("s.setconfig") " as \"setting *\","
-    " d.description as comment,"
+    /* a scratch database is marked by its comment */
+    " case when d.description !~ '^belay (scratch|kept) ' then d.description end as comment,"
     " " GRANTS("b.datacl", "acldefault('d', b.datdba)", "b.datdba")
     " from pg_database b left join pg_db_role_setting s on s.setdatabase = b.oid and s.setrole = 0"
     /* belay's mark on a scratch database is no comment of the project's */

@@ -1,14 +1,539 @@
+/*
+ * The tracker: reads again only what the last step changed.
+ *
+ * Two event triggers write into a table which objects each command touched. A read empties that log
+ * and compares a fingerprint of what event triggers do not see. When every logged command is one
+ * whose reach is known, the scopes it touched (a relation with all that is rendered with it, a
+ * routine, a type) are read again and take the place of the old ones. Whenever the reach may be
+ * larger, the whole catalog is read: a name that others render was changed, a grant, a command that
+ * is not in the list below. What nobody can see are writes to the catalogs themselves; the final
+ * read of a check is therefore always a full one.
+ */
 #include <stdlib.h>
+#include <string.h>
 
 #include "harness/schema/schema_impl.h"
 #include "harness/schema/schema_postgres.h"
 
-/* Reads everything each time. */
+/*
+ * What is installed. The log has no index and no order: rows of a transaction appear when it
+ * commits, and vanish with it when it is rolled back. The functions run as their owner, so that
+ * every role may run DDL. ENABLE ALWAYS: also with session_replication_role = replica.
+ *
+ * What belongs to a table (its triggers, policies, rules, constraints, defaults) is logged as the
+ * table when it is dropped: afterwards nothing would tell which table it was.
+ */
+static const char install_sql[] =
+    "create schema " TRACKER_SCHEMA ";"
+    "create unlogged table " TRACKER_SCHEMA ".log"
+    " (class oid, oid oid, sub int, tag text, type text, identity text);"
+    "create function " TRACKER_SCHEMA ".ddl() returns event_trigger language plpgsql"
+    " security definer set search_path = pg_catalog as $$begin"
+    " insert into " TRACKER_SCHEMA ".log select classid, objid, objsubid, command_tag, object_type,"
+    "  null from pg_event_trigger_ddl_commands() where schema_name is distinct from 'pg_temp';"
+    " end$$;"
+    "create function " TRACKER_SCHEMA ".drop() returns event_trigger language plpgsql"
+    " security definer set search_path = pg_catalog as $$begin"
+    " insert into " TRACKER_SCHEMA ".log select case when part then 'pg_class'::regclass::oid"
+    "  else classid end, case when part then to_regclass(format('%I.%I', address_names[1],"
+    "  address_names[2]))::oid else objid end, objsubid, '" TRACKER_SCHEMA " drop', object_type,"
+    "  object_identity from (select *, object_type in ('trigger', 'policy', 'rule',"
+    "   'table constraint', 'default value') as part from pg_event_trigger_dropped_objects()"
+    "   where not is_temporary and object_type <> 'toast table') d;"
+    " end$$;"
+    "create event trigger " TRACKER_SCHEMA "_ddl on ddl_command_end"
+    " execute function " TRACKER_SCHEMA ".ddl();"
+    "create event trigger " TRACKER_SCHEMA "_drop on sql_drop"
+    " execute function " TRACKER_SCHEMA ".drop();"
+    "alter event trigger " TRACKER_SCHEMA "_ddl enable always;"
+    "alter event trigger " TRACKER_SCHEMA "_drop enable always;";
+
+/* The event triggers first, so that they do not see the rest. */
+static const char remove_sql[] = "set client_min_messages = warning;"
+                                 "drop event trigger if exists " TRACKER_SCHEMA "_ddl;"
+                                 "drop event trigger if exists " TRACKER_SCHEMA "_drop;"
+                                 "drop schema if exists " TRACKER_SCHEMA " cascade;"
+                                 "reset client_min_messages;";
+
+/* Planning a narrowed query costs more than running it. */
+static const char generic_plans_sql[] = "set plan_cache_mode = force_generic_plan";
+
+#define DROP_TAG TRACKER_SCHEMA " drop"
+
+/* What changes when a row of the catalog does: count and sum of the transactions that wrote them.
+ */
+#define ROWS(catalog)                                                                              \
+    "(select count(*) || '/' || coalesce(sum(xmin::text::int8), 0) from " catalog ")"
+
+/*
+ * Empties the log, and says in the same round trip what event triggers do not see: the database and
+ * what belongs to the whole server, event triggers (also our own), indexes that CLUSTER or a failed
+ * CREATE INDEX CONCURRENTLY marked, dependencies on extensions, collations that were imported.
+ */
+/* clang-format off */
+static const char changes_sql[] =
+    "with gone as (delete from " TRACKER_SCHEMA ".log"
+    "  returning class, oid, sub, tag, type, identity)"
+    " select f.fingerprint, g.class, g.oid, g.sub, g.tag, g.type, g.identity, f.whole from (select"
+    " (select count(*) from pg_event_trigger where evtenabled = 'A' and evtname in"
+    "  ('" TRACKER_SCHEMA "_ddl', '" TRACKER_SCHEMA "_drop')) as whole, concat_ws("
+    "' ', (select concat_ws(',', xmin, datacl::text, datconnlimit) from pg_database"
+    "  where datname = current_database()), " ROWS("pg_db_role_setting") ", " ROWS("pg_authid") ", "
+    ROWS("pg_auth_members") ", " ROWS("pg_tablespace") ", " ROWS("pg_shdescription") ", "
+    ROWS("pg_shseclabel") ", " ROWS("pg_event_trigger") ", "
+    ROWS("pg_description where classoid = 'pg_event_trigger'::regclass"
+         " and objoid in (select oid from pg_event_trigger)") ", " ROWS("pg_subscription") ", "
+    "@15{" ROWS("pg_parameter_acl") ", }"
+    ROWS("pg_largeobject_metadata where lomacl is not null") ", "
+    "(select string_agg(concat(indexrelid, indisclustered, indisvalid, indisready), ',')"
+    "  from pg_index where indisclustered or not indisvalid or not indisready), "
+    ROWS("pg_depend where refclassid = 'pg_extension'::regclass and deptype = 'x'") ", "
+    ROWS("pg_collation where oid >= " FIRST_USER_OID)
+    ") as fingerprint) f left join gone g on true";
+/* clang-format on */
+
+/*
+ * The relations that touched objects ($1 their classes, $2 their oids) are rendered with: an index
+ * with its table. Descendants are included, for what is done to a parent may reach them, and the
+ * sequences that a table owns. The second column says whether one of them has, or had, descendants.
+ */
+static const char resolve_sql[] =
+    "with recursive touched(class, oid) as (select * from unnest($1::oid[], $2::oid[])),"
+    " named(oid) as ("
+    "  select coalesce((select i.indrelid from pg_index i where i.indexrelid = c.oid), c.oid)"
+    "   from touched t join pg_class c on c.oid = t.oid where t.class = 'pg_class'::regclass"
+    "  union select g.tgrelid from touched t join pg_trigger g on g.oid = t.oid"
+    "   where t.class = 'pg_trigger'::regclass"
+    "  union select p.polrelid from touched t join pg_policy p on p.oid = t.oid"
+    "   where t.class = 'pg_policy'::regclass"
+    "  union select r.ev_class from touched t join pg_rewrite r on r.oid = t.oid"
+    "   where t.class = 'pg_rewrite'::regclass"
+    "  union select k.conrelid from touched t join pg_constraint k on k.oid = t.oid"
+    "   where t.class = 'pg_constraint'::regclass"
+    "  union select s.stxrelid from touched t join pg_statistic_ext s on s.oid = t.oid"
+    "   where t.class = 'pg_statistic_ext'::regclass"
+    "  union select y.typrelid from touched t join pg_type y on y.oid = t.oid"
+    "   where t.class = 'pg_type'::regclass and y.typrelid <> 0),"
+    " tree(oid) as (select oid from named"
+    "  union select i.inhrelid from tree join pg_inherits i on i.inhparent = tree.oid)"
+    " select array_agg(x.oid), (select bool_or(c.relhassubclass) from named"
+    "   join pg_class c on c.oid = named.oid) from (select oid from tree"
+    "  union select d.objid from tree join pg_depend d on d.refobjid = tree.oid"
+    "   and d.refclassid = 'pg_class'::regclass and d.classid = 'pg_class'::regclass"
+    "   and d.deptype in ('a', 'i')"
+    "   join pg_class s on s.oid = d.objid and s.relkind = 'S') x";
+
+/* Commands whose reach is the scopes of the objects they name. ALTER TABLE has a longer one when
+ * the table has descendants: what it detaches is no longer among them. */
+static const char *const known_tags[] = {
+    "ALTER AGGREGATE",
+    "ALTER FUNCTION",
+    "ALTER INDEX",
+    "ALTER MATERIALIZED VIEW",
+    "ALTER POLICY",
+    "ALTER PROCEDURE",
+    "ALTER ROUTINE",
+    "ALTER SEQUENCE",
+    "ALTER STATISTICS",
+    "ALTER TABLE",
+    "ALTER TRIGGER",
+    "ALTER VIEW",
+    "COMMENT",
+    "CREATE AGGREGATE",
+    "CREATE DOMAIN",
+    "CREATE FOREIGN TABLE",
+    "CREATE FUNCTION",
+    "CREATE INDEX",
+    "CREATE MATERIALIZED VIEW",
+    "CREATE POLICY",
+    "CREATE PROCEDURE",
+    "CREATE RULE",
+    "CREATE SEQUENCE",
+    "CREATE STATISTICS",
+    "CREATE TABLE",
+    "CREATE TABLE AS",
+    "CREATE TRIGGER",
+    "CREATE TYPE",
+    "CREATE VIEW",
+    "REFRESH MATERIALIZED VIEW",
+    "SELECT INTO",
+    DROP_TAG,
+};
+
+/* Classes of objects that are scopes or are rendered with one. */
+static const uint32_t known_classes[] = {
+    CLASS_RELATION, CLASS_TYPE,   CLASS_PROC,       CLASS_CONSTRAINT,
+    CLASS_TRIGGER,  CLASS_POLICY, CLASS_STATISTICS, CLASS_REWRITE,
+};
+
+/* With more scopes than this a full read costs less. */
+#define MANY_SCOPES 200
+
+struct oids {
+    uint32_t *v;
+    size_t n, cap;
+};
+
 struct postgres_tracker {
     struct schema_tracker base;
     struct catalog_reader reader;
-    struct snapshot *last;
+    bool instrumented;
+    char *fingerprint;     /* as of last; NULL: unknown */
+    struct snapshot *last; /* NULL: nothing read yet, or the last read failed */
+    size_t full_reads;
+    bool labelled; /* last holds objects that others are named in, see find_labels() */
 };
+
+/* What one log says. */
+struct change_log {
+    struct oids classes, objects;           /* touched: pairs */
+    struct oids relations, routines, types; /* scopes to read again */
+    struct strv dropped_columns;            /* identities */
+    bool alters_table;
+    bool unknown; /* the reach is not known: read everything */
+};
+
+static void oids_add(struct oids *o, uint32_t oid)
+{
+    for (size_t i = 0; i < o->n; i++)
+        if (o->v[i] == oid)
+            return;
+    o->v = xgrow(o->v, o->n, &o->cap, sizeof(*o->v));
+    o->v[o->n++] = oid;
+}
+
+static bool oids_have(const struct oids *o, uint32_t oid)
+{
+    for (size_t i = 0; i < o->n; i++)
+        if (o->v[i] == oid)
+            return true;
+    return false;
+}
+
+/* The caller owns the result: "{1,2}". */
+static char *oids_literal(const struct oids *o)
+{
+    struct str s = {0};
+    for (size_t i = 0; i < o->n; i++)
+        str_addf(&s, "%c%u", i ? ',' : '{', o->v[i]);
+    str_add(&s, o->n ? "}" : "{}");
+    return str_take(&s);
+}
+
+static void oids_parse(struct oids *o, const char *literal)
+{
+    for (const char *p = literal; p && (*p == '{' || *p == ',') && p[1] != '}';) {
+        char *end;
+        oids_add(o, (uint32_t)strtoul(p + 1, &end, 10));
+        p = end;
+    }
+}
+
+static void change_log_release(struct change_log *l)
+{
+    free(l->classes.v);
+    free(l->objects.v);
+    free(l->relations.v);
+    free(l->routines.v);
+    free(l->types.v);
+    strv_release(&l->dropped_columns);
+}
+
+static bool known_tag(const char *tag)
+{
+    for (size_t i = 0; i < ARRAY_LEN(known_tags); i++)
+        if (strcmp(known_tags[i], tag) == 0)
+            return true;
+    return false;
+}
+
+static bool known_class(uint32_t class)
+{
+    for (size_t i = 0; i < ARRAY_LEN(known_classes); i++)
+        if (known_classes[i] == class)
+            return true;
+    return false;
+}
+
+static void touch(struct change_log *l, uint32_t class, uint32_t oid)
+{
+    if (class == CLASS_RELATION)
+        oids_add(&l->relations, oid);
+    else if (class == CLASS_PROC)
+        oids_add(&l->routines, oid);
+    else if (class == CLASS_TYPE)
+        oids_add(&l->types, oid);
+    l->classes.v = xgrow(l->classes.v, l->classes.n, &l->classes.cap, sizeof(uint32_t));
+    l->classes.v[l->classes.n++] = class;
+    l->objects.v = xgrow(l->objects.v, l->objects.n, &l->objects.cap, sizeof(uint32_t));
+    l->objects.v[l->objects.n++] = oid;
+}
+
+/* An index or statistics object was dropped: its table is rendered again. */
+static void touch_table_of(struct change_log *l, const struct snapshot *last, const char *type,
+                           const char *identity)
+{
+    const char *kind = strcmp(type, "index") == 0               ? "index"
+                       : strcmp(type, "statistics object") == 0 ? "statistics"
+                                                                : NULL;
+    const struct object *o = kind ? snapshot_find(last, kind, identity) : NULL;
+    if (o)
+        touch(l, CLASS_RELATION, o->scope_oid);
+}
+
+static void change_log_read(struct change_log *l, const struct postgres_tracker *t,
+                            const struct rows *rows)
+{
+    for (int i = 0; i < rows_count(rows) && !l->unknown; i++) {
+        const char *class = rows_get(rows, i, 1), *oid = rows_get(rows, i, 2);
+        const char *sub = rows_get(rows, i, 3), *tag = rows_get(rows, i, 4);
+        const char *type = rows_get(rows, i, 5), *identity = rows_get(rows, i, 6);
+        if (!tag) /* no row: only the fingerprint */
+            continue;
+        bool dropped = strcmp(tag, DROP_TAG) == 0;
+        if (dropped && class && !oid) /* part of a table that is gone too */
+            continue;
+        uint32_t class_oid = class ? (uint32_t)strtoul(class, NULL, 10) : 0;
+        if (!oid || !type || !known_tag(tag) || !known_class(class_oid) ||
+            strcmp(type, "domain constraint") == 0 || (dropped && t->labelled)) {
+            l->unknown = true;
+            return;
+        }
+        l->alters_table |= strcmp(tag, "ALTER TABLE") == 0;
+        touch(l, class_oid, (uint32_t)strtoul(oid, NULL, 10));
+        if (dropped && strcmp(sub, "0") != 0)
+            strv_add(&l->dropped_columns, identity);
+        else if (dropped)
+            touch_table_of(l, t->last, type, identity);
+    }
+}
+
+static int resolve(struct postgres_tracker *t, struct change_log *l, struct err *err)
+{
+    _cleanup_free_ char *classes = oids_literal(&l->classes);
+    _cleanup_free_ char *objects = oids_literal(&l->objects);
+    _cleanup_rows_ struct rows *rows = NULL;
+    if (db_query_prepared(t->reader.db, resolve_sql, (const char *[]){classes, objects}, 2, &rows,
+                          err) < 0)
+        return -1;
+    oids_parse(&l->relations, rows_get(rows, 0, 0));
+    if (l->relations.n + l->routines.n + l->types.n > MANY_SCOPES)
+        l->unknown = true;
+    if (l->alters_table && str_eq(rows_get(rows, 0, 1), "t"))
+        l->unknown = true;
+    return 0;
+}
+
+static bool in_scope(const struct change_log *l, const struct object *o)
+{
+    switch (o->scope_class) {
+    case CLASS_RELATION:
+        return oids_have(&l->relations, o->scope_oid);
+    case CLASS_PROC:
+        return oids_have(&l->routines, o->scope_oid);
+    case CLASS_TYPE:
+        return oids_have(&l->types, o->scope_oid);
+    default:
+        return false;
+    }
+}
+
+static bool drop_in_scope(const struct object *o, void *log)
+{
+    return in_scope(log, o);
+}
+
+/* The object that gives a scope its name. */
+static bool is_scope_itself(const struct object *o)
+{
+    return o->own_oid == o->scope_oid && strcmp(o->kind, "column") != 0 &&
+           strcmp(o->kind, "attribute") != 0;
+}
+
+/*
+ * True when what changed shows in other scopes: a name was changed, the scope's own or a column's
+ * (it vanished and was not dropped; or was dropped and is there again, under what may have been
+ * another column's name), or a column lost its identity, and with it a sequence that no event tells
+ * of.
+ */
+static bool shows_elsewhere(const struct change_log *l, const struct snapshot *last,
+                            const struct snapshot *fresh)
+{
+    for (size_t i = 0; i < l->dropped_columns.n; i++)
+        if (snapshot_find(fresh, "column", l->dropped_columns.v[i]))
+            return true;
+    for (size_t i = 0; i < last->n; i++) {
+        const struct object *old = last->objects[i];
+        bool column = strcmp(old->kind, "column") == 0;
+        if (!in_scope(l, old) || (!column && !is_scope_itself(old)))
+            continue;
+        const struct object *now = snapshot_find(fresh, old->kind, old->identity);
+        if (now) {
+            if (object_get(old, "identity") && !object_get(now, "identity"))
+                return true;
+            continue;
+        }
+        if (column && strv_has(&l->dropped_columns, old->identity))
+            continue;
+        for (size_t k = 0; k < fresh->n; k++) {
+            const struct object *new = fresh->objects[k];
+            if (new->scope_class == old->scope_class &&new->scope_oid == old->scope_oid)
+                return true; /* the scope lives on, with another name in it */
+        }
+    }
+    return false;
+}
+
+/* Adds the scopes of l as they are now to s. */
+static int read_scopes(struct postgres_tracker *t, const struct change_log *l, struct snapshot *s,
+                       struct err *err)
+{
+    const struct {
+        enum catalog_reach reach;
+        const struct oids *oids;
+    } scopes[] = {
+        {REACH_RELATION, &l->relations},
+        {REACH_ROUTINE, &l->routines},
+        {REACH_TYPE, &l->types},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(scopes); i++) {
+        if (scopes[i].oids->n == 0)
+            continue;
+        _cleanup_free_ char *oids = oids_literal(scopes[i].oids);
+        if (i == 0 && catalog_left_out(&t->reader, oids, err) < 0)
+            return -1;
+        if (catalog_read(&t->reader, scopes[i].reach, oids, s, err) < 0)
+            return -1;
+    }
+    return snapshot_finish(s, err);
+}
+
+struct apply_data {
+    struct postgres_tracker *t;
+    struct change_log *log;
+    struct snapshot *fresh;
+};
+
+static int read_changes(struct catalog_reader *r, void *data, struct err *err)
+{
+    struct apply_data *d = data;
+    (void)r;
+    if (resolve(d->t, d->log, err) < 0)
+        return -1;
+    return d->log->unknown ? 0 : read_scopes(d->t, d->log, d->fresh, err);
+}
+
+/* Replaces t->last by what it is after the changes in l. Leaves it alone and sets l->unknown when
+ * that takes a full read. */
+static int apply(struct postgres_tracker *t, struct change_log *l, struct err *err)
+{
+    _cleanup_snapshot_ struct snapshot *fresh = snapshot_new(t->last->engine, t->last->version);
+    struct apply_data data = {t, l, fresh};
+    if (catalog_transaction(&t->reader, CATALOG_BEGIN, read_changes, &data, err) < 0)
+        return -1;
+    if (l->unknown || shows_elsewhere(l, t->last, fresh)) {
+        l->unknown = true;
+        return 0;
+    }
+    snapshot_share(fresh, t->last);
+    _cleanup_snapshot_ struct snapshot *s = snapshot_copy_without(t->last, drop_in_scope, l);
+    for (size_t i = 0; i < fresh->n; i++)
+        snapshot_add(s, object_ref(fresh->objects[i]));
+    if (snapshot_finish(s, err) < 0)
+        return -1;
+    snapshot_free(t->last);
+    t->last = TAKE_PTR(s);
+    return 0;
+}
+
+/* Objects that name others by class and oid, whatever they are: after a drop one may be gone. */
+static bool find_labels(const struct snapshot *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (strcmp(s->objects[i]->kind, "dependency on extension") == 0 ||
+            strcmp(s->objects[i]->kind, "security label") == 0)
+            return true;
+    return false;
+}
+
+static int read_everything(struct postgres_tracker *t, struct err *err)
+{
+    _cleanup_snapshot_ struct snapshot *s = NULL;
+    if (catalog_transaction(&t->reader, CATALOG_BEGIN, catalog_read_all, &s, err) < 0)
+        return -1;
+    if (t->last)
+        snapshot_share(s, t->last);
+    snapshot_free(t->last);
+    t->last = TAKE_PTR(s);
+    t->labelled = find_labels(t->last);
+    t->full_reads++;
+    return 0;
+}
+
+/* Empties the log into l and takes the fingerprint. Instrumentation that a migration damaged is
+ * given up: from then on everything is read each time. */
+static int take_changes(struct postgres_tracker *t, struct change_log *l, struct err *err)
+{
+    const struct catalog_text text = {t->reader.version / 10000, true, false};
+    _cleanup_str_ struct str sql = {0};
+    catalog_expand(changes_sql, &text, &sql);
+    _cleanup_rows_ struct rows *rows = NULL;
+    int result = db_query_prepared(t->reader.db, sql.p, NULL, 0, &rows, err);
+    if (result < 0 && err->code != ERR_SQL)
+        return -1;
+    if (result < 0 || !str_eq(rows_get(rows, 0, 7), "2")) {
+        err_release(err);
+        t->instrumented = false;
+        l->unknown = true;
+        return 0;
+    }
+    const char *fingerprint = rows_get(rows, 0, 0);
+    if (!t->last || !str_eq(t->fingerprint, fingerprint))
+        l->unknown = true;
+    free(t->fingerprint);
+    t->fingerprint = xstrdup(fingerprint);
+    change_log_read(l, t, rows);
+    return 0;
+}
+
+/* Brings t->last up to date. */
+static int update(struct postgres_tracker *t, bool full, struct err *err)
+{
+    __attribute__((cleanup(change_log_release))) struct change_log l = {.unknown = full};
+    if (t->instrumented && take_changes(t, &l, err) < 0)
+        return -1;
+    if (t->instrumented && !l.unknown && l.objects.n == 0)
+        return 0;
+    if (t->instrumented && !l.unknown && apply(t, &l, err) < 0)
+        return -1;
+    if (!t->instrumented || l.unknown)
+        return read_everything(t, err);
+    return 0;
+}
+
+int postgres_tracker_read(struct schema_tracker *tracker, bool full, struct snapshot **ret,
+                          struct err *err)
+{
+    struct postgres_tracker *t = (struct postgres_tracker *)tracker;
+    if (update(t, full, err) < 0) {
+        /* the log is read, but not applied */
+        snapshot_free(t->last);
+        t->last = NULL;
+        return -1;
+    }
+    *ret = snapshot_copy(t->last);
+    return 0;
+}
+
+size_t postgres_tracker_full_reads(const struct schema_tracker *tracker)
+{
+    return ((const struct postgres_tracker *)tracker)->full_reads;
+}
+
+int postgres_tracker_remove(struct db *db, struct err *err)
+{
+    return db_run(db, remove_sql, DB_RUN_WHOLE, NULL, err);
+}
 
 int postgres_tracker_new(struct db *db, const struct schema_options *options,
                          struct schema_tracker **ret, struct err *err)
@@ -18,26 +543,16 @@ int postgres_tracker_new(struct db *db, const struct schema_options *options,
         free(t);
         return -1;
     }
+    t->instrumented = options && options->instrument && t->reader.superuser;
+    /* A copy of an instrumented database has it all, perhaps with rows in its log. */
+    if (db_run(db, catalog_settings_sql, DB_RUN_WHOLE, NULL, err) < 0 ||
+        (t->instrumented && (postgres_tracker_remove(db, err) < 0 ||
+                             db_run(db, install_sql, DB_RUN_WHOLE, NULL, err) < 0 ||
+                             db_run(db, generic_plans_sql, DB_RUN_WHOLE, NULL, err) < 0))) {
+        postgres_tracker_free(&t->base);
+        return -1;
+    }
     *ret = &t->base;
-    return 0;
-}
-
-int postgres_tracker_read(struct schema_tracker *tracker, bool full, struct snapshot **ret,
-                          struct err *err)
-{
-    struct postgres_tracker *t = (struct postgres_tracker *)tracker;
-    (void)full;
-    _cleanup_snapshot_ struct snapshot *s = NULL;
-    if (db_run(t->reader.db, catalog_begin_sql, DB_RUN_WHOLE, NULL, err) < 0 ||
-        catalog_read_all(&t->reader, &s, err) < 0)
-        return -1;
-    if (db_run(t->reader.db, "rollback", DB_RUN_WHOLE, NULL, err) < 0)
-        return -1;
-    if (t->last)
-        snapshot_share(s, t->last);
-    snapshot_free(t->last);
-    t->last = snapshot_copy(s);
-    *ret = TAKE_PTR(s);
     return 0;
 }
 
@@ -46,5 +561,6 @@ void postgres_tracker_free(struct schema_tracker *tracker)
     struct postgres_tracker *t = (struct postgres_tracker *)tracker;
     catalog_reader_release(&t->reader);
     snapshot_free(t->last);
+    free(t->fingerprint);
     free(t);
 }

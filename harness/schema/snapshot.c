@@ -275,12 +275,20 @@ int snapshot_finish(struct snapshot *s, struct err *err)
     return 0;
 }
 
+/* An equal object that was dropped and made again is elsewhere in the catalog. */
+static bool same_place(const struct object *a, const struct object *b)
+{
+    return a->scope_class == b->scope_class && a->scope_oid == b->scope_oid &&
+           a->own_class == b->own_class && a->own_oid == b->own_oid;
+}
+
 void snapshot_share(struct snapshot *s, const struct snapshot *with)
 {
     for (size_t i = 0, k = 0; i < s->n && k < with->n;) {
         int c =
             s->objects[i] == with->objects[k] ? 0 : object_compare(s->objects[i], with->objects[k]);
         if (c == 0 && s->objects[i] != with->objects[k] &&
+            same_place(s->objects[i], with->objects[k]) &&
             object_equal(s->objects[i], with->objects[k])) {
             object_unref(s->objects[i]);
             s->objects[i] = object_ref(with->objects[k]);

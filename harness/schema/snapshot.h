@@ -115,7 +115,8 @@ struct snapshot *snapshot_copy_without(const struct snapshot *s,
 void snapshot_add(struct snapshot *s, struct object *o); /* takes the reference */
 /* Sorts. Two objects of one kind and identity are ERR_SOURCE. */
 int snapshot_finish(struct snapshot *s, struct err *err);
-/* Puts the objects of `with` in place of equal ones in s, so that both share them. */
+/* Puts the objects of `with` in place of equal ones in s that were read from the same place, so
+ * that both share them. */
 void snapshot_share(struct snapshot *s, const struct snapshot *with);
 const struct object *snapshot_find(const struct snapshot *s, const char *kind,
                                    const char *identity);
