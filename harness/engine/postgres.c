@@ -1,4 +1,5 @@
 #include <libpq-fe.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -225,6 +226,44 @@ static void drain_copy_out(PGconn *conn)
         PQfreemem(line);
 }
 
+/* Milliseconds between two looks at whether a request to stop has come. */
+#define CANCEL_POLL_MS 500
+
+static void request_cancel(struct pg_db *p)
+{
+    char ignored[256]; /* a server that cannot be reached has nothing left to cancel */
+    if (p->cancel)
+        PQcancel(p->cancel, ignored, sizeof(ignored));
+}
+
+/* PQgetResult(), and a request to stop is repeated until the statement ends: one that reaches the
+ * server before the statement does has no effect there. */
+static PGresult *next_result(struct pg_db *p)
+{
+    while (PQisBusy(p->conn)) {
+        struct pollfd fd = {.fd = PQsocket(p->conn), .events = POLLIN};
+        if (poll(&fd, 1, CANCEL_POLL_MS) == 0 && atomic_load(&p->cancelled))
+            request_cancel(p);
+        if (fd.revents && !PQconsumeInput(p->conn))
+            break; /* PQgetResult() tells what happened */
+    }
+    return PQgetResult(p->conn);
+}
+
+/* The only result of a query that was just sent; all of them are read. */
+static PGresult *last_result(struct pg_db *p, int sent)
+{
+    PGresult *last = NULL, *res;
+    while (sent && (res = next_result(p))) {
+        PQclear(last);
+        last = res;
+        ExecStatusType status = PQresultStatus(res);
+        if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT)
+            break;
+    }
+    return last ? last : PQmakeEmptyPGresult(p->conn, PGRES_FATAL_ERROR);
+}
+
 /*
  * Sends text by the simple query protocol and reads all results, so that the session is free again
  * whatever happened. Returns the first failed result, owned by the caller, or NULL.
@@ -235,7 +274,7 @@ static PGresult *send_text(struct pg_db *p, const char *text, int *ran, bool *co
     *copy_in = false;
     if (!PQsendQuery(p->conn, text))
         return PQmakeEmptyPGresult(p->conn, PGRES_FATAL_ERROR);
-    while ((res = PQgetResult(p->conn))) {
+    while ((res = next_result(p))) {
         switch (PQresultStatus(res)) {
         case PGRES_COMMAND_OK:
         case PGRES_TUPLES_OK:
@@ -351,10 +390,8 @@ static bool pg_in_transaction(const struct db *db)
 static void pg_cancel(struct db *db)
 {
     struct pg_db *p = self(db);
-    char ignored[256]; /* a server that cannot be reached has nothing left to cancel */
     atomic_store(&p->cancelled, true);
-    if (p->cancel)
-        PQcancel(p->cancel, ignored, sizeof(ignored));
+    request_cancel(p);
 }
 
 /* ---- querying ---- */
@@ -437,9 +474,9 @@ static int pg_query(struct db *db, const char *sql, const char *const *values, i
         char name[32];
         if (!kept_name(p, sql, name, err))
             return -1;
-        res = PQexecPrepared(p->conn, name, nvalues, values, NULL, NULL, 0);
+        res = last_result(p, PQsendQueryPrepared(p->conn, name, nvalues, values, NULL, NULL, 0));
     } else {
-        res = PQexecParams(p->conn, sql, nvalues, NULL, values, NULL, NULL, 0);
+        res = last_result(p, PQsendQueryParams(p->conn, sql, nvalues, NULL, values, NULL, NULL, 0));
     }
     ExecStatusType status = PQresultStatus(res);
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK)

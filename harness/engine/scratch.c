@@ -159,8 +159,8 @@ static int run_format(struct scratch_pool *p, struct err *err, const char *fmt, 
     return db_run(p->db, sql, DB_RUN_WHOLE, NULL, err);
 }
 
-/* A session that was just closed lives on for a moment, and the server would wait for it in steps of
- * 100 ms. What does not go by itself is left to the server's own message. */
+/* A session that was just closed lives on for a moment, and the server would wait for it in steps
+ * of 100 ms. What does not go by itself is left to the server's own message. */
 static int wait_unused(struct scratch_pool *p, const char *name, struct err *err)
 {
     for (int i = 0; i < 100; i++) {

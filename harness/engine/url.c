@@ -122,7 +122,8 @@ int url_sqlite_path(const char *url, char **ret, struct err *err)
         if (*rest == '/' && (!three || rest[1] == '/'))
             rest++;
         else if (!three && *rest && *rest != '?') {
-            err_set(err, ERR_USAGE, "the SQLite URL \"%s\" has a host", url);
+            _cleanup_free_ char *shown = url_redact(url);
+            err_set(err, ERR_USAGE, "the SQLite URL \"%s\" has a host", shown);
             return err_hint(
                 err, "write sqlite:///relative.db (three slashes) or sqlite:////absolute.db");
         }
