@@ -43,7 +43,7 @@ int check_run(const struct check_request *q, struct check_result *ret, struct er
     const char *dir = settings_dir(s, q->dir);
     if (source_open(dir, settings_get(s, OPT_FORMAT), &source, err) < 0)
         return -1;
-    const struct engine *engine;
+    const struct engine *engine = NULL;
     if (choose_engine(q, source, &engine, err) < 0)
         return -1;
 

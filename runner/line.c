@@ -11,14 +11,14 @@ struct line {
     struct line_env *env;
     struct scratch *scratch;
     struct migrator *migrator; /* NULL while closed */
-    struct db *reader;         /* NULL while closed */
+    struct db *reader;         /* a session of its own, for PostgreSQL; NULL while closed */
     struct schema_tracker *tracker;
 };
 
 static void line_close_sessions(struct line *l)
 {
+    schema_tracker_free(TAKE_PTR(l->tracker)); /* it may read through the migrator's session */
     migrator_close(TAKE_PTR(l->migrator));
-    schema_tracker_free(TAKE_PTR(l->tracker));
     db_close(TAKE_PTR(l->reader));
 }
 
@@ -47,10 +47,16 @@ static int open_migrator(struct line *l, struct err *err)
     return scratch_prove(l->scratch, migrator_db(l->migrator), err);
 }
 
+/* On SQLite the reader shares the migrator's session, which knows the schema already: another would
+ * parse all of it again after every step. */
 static int open_reader(struct line *l, struct err *err)
 {
-    if (l->reader)
+    if (l->tracker)
         return 0;
+    if (l->env->engine == &engine_sqlite)
+        return open_migrator(l, err) < 0 ? -1
+                                         : schema_tracker_new(migrator_db(l->migrator),
+                                                              &l->env->schema, &l->tracker, err);
     if (db_open(l->env->engine, scratch_url(l->scratch), DB_OPEN_SCRATCH, &l->reader, err) < 0)
         return -1;
     return schema_tracker_new(l->reader, &l->env->schema, &l->tracker, err);
