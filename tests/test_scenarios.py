@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every folder under scenarios/ on every engine it names, through `belay run`: one TAP point each.
 
-A last test gives `belay run` an expectation that is not met, to see it fail.
+Then an expectation that is not met, to see it fail, and the sample of README.md, to keep it true.
 """
 
 import os
@@ -44,6 +44,21 @@ def unmet_expectation_is_seen():
         return done.returncode == 1 and "expected, not found: downgrade-fails" in done.stdout, done
 
 
+def without_numbers(text):
+    """Times, their padding and versions differ from run to run."""
+    return re.sub(r"private PostgreSQL .*|\s*\b\d+(\.\d+)? m?s\b", "", text).split()
+
+
+def readme_sample_is_true():
+    with open(os.path.join(SOURCE, "README.md"), encoding="utf-8") as f:
+        folder, command, sample = re.search(
+            r"in `(scenarios/[^`]*)`:\n\n    \$ belay (.*)\n((?:    .*\n|\n)*)", f.read()).groups()
+    done = subprocess.run([BELAY] + command.split(), cwd=os.path.join(SOURCE, folder), text=True,
+                          encoding="utf-8", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          env=dict(os.environ, LC_ALL="C.UTF-8"), check=False)
+    return without_numbers(done.stdout) == without_numbers(sample), done
+
+
 def main():
     number = failed = 0
 
@@ -62,6 +77,8 @@ def main():
         point(met, f"{folder} on {engine}", done)
     ok, done = unmet_expectation_is_seen()
     point(ok, "an expectation that is not met is seen", done)
+    ok, done = readme_sample_is_true()
+    point(ok, "README.md shows what belay prints", done)
     print(f"1..{number}")
     return 1 if failed else 0
 
