@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -140,19 +139,38 @@ int dir_make(const char *path, unsigned mode, struct err *err)
     return 0;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+/* Through the folder's descriptor: whoever may write there cannot lead the removal elsewhere by
+ * putting a symbolic link in the place of a folder. Goes on after a failure; errno is the first. */
+static int remove_at(int parent, const char *name)
 {
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path) < 0 && errno != ENOENT ? -1 : 0;
+    if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != EISDIR)
+        return -1;
+    int first = 0;
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        first = errno;
+        if (fd >= 0)
+            close(fd);
+    }
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        bool self = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+        if (!self && remove_at(fd, e->d_name) < 0 && !first)
+            first = errno;
+    }
+    if (dir)
+        closedir(dir);
+    if (unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+        return 0;
+    errno = first ? first : errno;
+    return -1;
 }
 
 int tree_remove(const char *path, struct err *err)
 {
-    if (nftw(path, remove_entry, 32, FTW_DEPTH | FTW_PHYS) < 0 && errno != ENOENT)
-        return err_errno(err, "cannot remove %s", path);
-    return 0;
+    return remove_at(AT_FDCWD, path) < 0 ? err_errno(err, "cannot remove %s", path) : 0;
 }
 
 char *path_join(const char *dir, const char *name)
