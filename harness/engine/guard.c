@@ -6,15 +6,18 @@
 #include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/shm.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -25,6 +28,9 @@
 #include "harness/base/str.h"
 
 #define PREFIX "belay."
+/* The sticky bit, on the folder from its first moment on: it marks the folder as ours. Nobody makes
+ * a private folder with it by hand, and a name such as /tmp/belay.master may well be somebody's. */
+#define MARK S_ISVTX
 /* How long a server may take to end after SIGQUIT before it is killed. */
 #define STOP_MS 10000
 
@@ -86,14 +92,12 @@ static bool read_postmaster(const char *dir, struct postmaster *ret)
  */
 static bool serves(pid_t pid, const char *dir)
 {
-    char link[64], cwd[4096], data[4096];
+    char link[64], data[4096];
+    struct stat a, b;
     snprintf(link, sizeof(link), "/proc/%d/cwd", (int)pid);
     snprintf(data, sizeof(data), "%s/data", dir);
-    ssize_t n = readlink(link, cwd, sizeof(cwd) - 1);
-    if (n < 0)
-        return false;
-    cwd[n] = '\0';
-    return strcmp(cwd, data) == 0;
+    return stat(link, &a) == 0 && stat(data, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
 }
 
 /* A killed server leaves its segment behind; one that others still use is left alone. */
@@ -141,6 +145,7 @@ static void start_server(const struct guard *g, pid_t *ret)
     snprintf(log, sizeof(log), "%s/run/log", g->dir);
     char *const argv[] = {g->server, (char *)"-D", data, NULL};
     char *const env[] = {(char *)"PATH=/usr/bin:/bin", (char *)"LC_ALL=C", NULL};
+    pid_t guardian_pid = getpid();
     *ret = fork();
     if (*ret != 0)
         return;
@@ -150,7 +155,8 @@ static void start_server(const struct guard *g, pid_t *ret)
     for (int i = 1; i < NSIG; i++)
         signal(i, SIG_DFL);
     setsid();
-    if (proc_become(&g->user) < 0 || prctl(PR_SET_PDEATHSIG, SIGQUIT) < 0)
+    if (proc_become(&g->user) < 0 || prctl(PR_SET_PDEATHSIG, SIGQUIT) < 0 ||
+        getppid() != guardian_pid) /* dead already: then no signal comes */
         _exit(126);
     int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     if (fd >= 0) {
@@ -198,16 +204,13 @@ static void drop_descriptors(int *control, int *lock)
     int null = open("/dev/null", O_RDWR);
     for (int i = 0; i < 3; i++)
         dup2(null, i);
-    /* above everything else, then everything between goes */
-    int c = fcntl(*control, F_DUPFD_CLOEXEC, 1000), l = fcntl(*lock, F_DUPFD_CLOEXEC, 1000);
-    if (c < 0 || l < 0)
+    /* out of the way first: either may be 3 or 4 */
+    int c = fcntl(*control, F_DUPFD_CLOEXEC, 5), l = fcntl(*lock, F_DUPFD_CLOEXEC, 5);
+    *control = dup3(c, 3, O_CLOEXEC);
+    *lock = dup3(l, 4, O_CLOEXEC);
+    if (*control < 0 || *lock < 0)
         _exit(1);
-    unsigned low = (unsigned)(c < l ? c : l), high = (unsigned)(c < l ? l : c);
-    close_range(3, low - 1, 0);
-    close_range(low + 1, high - 1, 0);
-    close_range(high + 1, ~0u, 0);
-    *control = c;
-    *lock = l;
+    closefrom(5);
 }
 
 static void guardian(struct guard *g, int control, int lock)
@@ -282,7 +285,7 @@ static void sweep_folder(const char *dir)
 {
     _cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != geteuid())
+    if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != geteuid() || !(st.st_mode & MARK))
         return;
     if (flock(fd, LOCK_EX | LOCK_NB) < 0)
         return; /* its belay or its guardian is alive */
@@ -318,22 +321,33 @@ static bool has_room(const char *parent, unsigned long long room)
     return !memory || (unsigned long long)fs.f_bavail * (unsigned long long)fs.f_bsize >= room;
 }
 
-/* A folder with our lock on it. */
+/* A folder with our mark and our lock on it. */
 static int make_folder(struct guard *g, const char *parent, struct err *err)
 {
     for (;;) {
-        _cleanup_free_ char *dir = xasprintf("%s/" PREFIX "XXXXXX", parent);
-        if (!mkdtemp(dir))
+        uint32_t number;
+        if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+            return err_errno(err, "no random numbers");
+        _cleanup_free_ char *dir = xasprintf("%s/" PREFIX "%08x", parent, number);
+        if (mkdir(dir, MARK | 0700) < 0) {
+            if (errno == EEXIST)
+                continue;
             return err_errno(err, "cannot make a folder in %s", parent);
+        }
         _cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         struct stat st;
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && stat(dir, &st) == 0) {
+            g->dir = TAKE_PTR(dir);
+            g->parent = xstrdup(parent);
+            g->lock = TAKE_FD(fd);
+            return 0;
+        }
         /* until it is locked a sweep may take it for a dead one: then make another */
-        if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 || stat(dir, &st) < 0)
-            continue;
-        g->dir = TAKE_PTR(dir);
-        g->parent = xstrdup(parent);
-        g->lock = TAKE_FD(fd);
-        return 0;
+        if (errno != ENOENT && errno != EWOULDBLOCK) {
+            err_errno(err, "cannot lock the folder %s", dir);
+            rmdir(dir);
+            return -1;
+        }
     }
 }
 
@@ -347,7 +361,7 @@ static int make_run_folder(struct guard *g, struct err *err)
     if (!g->user.change)
         return 0;
     if (chown(run, g->user.uid, g->user.gid) < 0 || chown(g->dir, (uid_t)-1, g->user.gid) < 0 ||
-        chmod(g->dir, 0710) < 0)
+        chmod(g->dir, MARK | 0710) < 0)
         return err_errno(err, "cannot hand %s to the server's user", run);
     return 0;
 }
@@ -402,13 +416,20 @@ static int open_in(const struct guard_options *o, const char *parent, struct gua
     return 0;
 }
 
+/* A path that the server's socket cannot have, being too long, would fail only when it starts. */
+static bool socket_fits(const char *parent)
+{
+    static const char below[] = "/" PREFIX "12345678/run/.s.PGSQL.5432";
+    return strlen(parent) + sizeof(below) <= sizeof(((struct sockaddr_un *)0)->sun_path);
+}
+
 int guard_open(const struct guard_options *o, struct guard **ret, struct err *err)
 {
     const char *list[MAX_PARENTS];
     size_t n = list_parents(o->parents, list);
     guard_sweep(o->parents);
     for (size_t i = 0; i < n; i++) {
-        if (i + 1 < n && !has_room(list[i], o->room))
+        if (i + 1 < n && (!has_room(list[i], o->room) || (o->server && !socket_fits(list[i]))))
             continue;
         err_release(err);
         if (open_in(o, list[i], ret, err) == 0)
@@ -440,6 +461,8 @@ void guard_close(struct guard *g)
         shutdown(g->control, SHUT_RDWR);
         while (waitpid(guardian_pid, NULL, 0) < 0 && errno == EINTR)
             ;
+        stop_orphan(g->dir); /* both find nothing to do unless somebody killed the guardian */
+        remove_folder(g->dir);
     }
     forget(g);
 }
