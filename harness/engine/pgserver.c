@@ -1,6 +1,7 @@
 #include "harness/engine/pgserver.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glob.h>
 #include <pwd.h>
 #include <stdlib.h>
@@ -141,6 +142,9 @@ static int server_user(struct proc_user *ret, struct err *err)
 /* Everything that makes it fast and quiet; none of it changes what a schema looks like. */
 static const char settings[] = "\n"
                                "listen_addresses = ''\n"
+                               "unix_socket_directories = '../run'\n"
+                               /* in the data folder, not where a killed server would leave it */
+                               "dynamic_shared_memory_type = mmap\n"
                                "unix_socket_permissions = 0700\n"
                                "fsync = off\n"
                                "synchronous_commit = off\n"
@@ -212,8 +216,10 @@ static void cache_fill(const char *cache, const char *data)
     _cleanup_free_ char *temporary = xasprintf("%s.%d", cache, (int)getpid());
     if (dir_make(dir, 0700, &ignored) < 0)
         return;
-    if (tree_copy(data, temporary, &(struct proc_user){0}, &ignored) < 0 ||
-        rename(temporary, cache) < 0) /* another belay may have been first */
+    _cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* synced once: after a power failure it must not be there and be empty */
+    if (tree_copy(data, temporary, &(struct proc_user){0}, &ignored) < 0 || fd < 0 ||
+        syncfs(fd) < 0 || rename(temporary, cache) < 0) /* another belay may have been first */
         tree_remove(temporary, &ignored);
 }
 
@@ -243,8 +249,7 @@ static int write_settings(const struct guard *g, struct err *err)
 {
     _cleanup_free_ char *path = xasprintf("%s/data/postgresql.conf", guard_dir(g));
     _cleanup_fclose_ FILE *f = fopen(path, "ae"); /* appending keeps the owner */
-    if (!f || fprintf(f, "%sunix_socket_directories = '%s/run'\n", settings, guard_dir(g)) < 0 ||
-        fflush(f) != 0)
+    if (!f || fputs(settings, f) < 0 || fflush(f) != 0)
         return err_errno(err, "cannot write %s", path);
     return 0;
 }
@@ -288,6 +293,10 @@ int pgserver_start(struct pgserver **ret, struct err *err)
 {
     _cleanup_free_ char *bindir = NULL, *version = NULL;
     struct proc_user user;
+    if (getenv("PGHOSTADDR")) { /* libpq would go there instead of to our socket */
+        err_set(err, ERR_ENV, "PGHOSTADDR leads every connection to one server");
+        return err_hint(err, "unset it, or name a server with --scratch-url");
+    }
     if (postgres_find_server(&bindir, &version, err) < 0 || server_user(&user, err) < 0)
         return -1;
     _cleanup_free_ char *program = path_join(bindir, "postgres");
