@@ -19,13 +19,21 @@
 /*
  * Databases on a server carry their mark in COMMENT ON DATABASE:
  *
- *     belay scratch <nonce> by <database>
+ *     belay scratch <number> by <database>
  *
- * The pool's session holds an advisory lock in <database>, one for each scratch database, whose key
- * is the number in the database's name. Advisory locks end with their session: a marked database
- * whose lock can be had is nobody's any more. Kept databases say "kept" instead of "scratch".
+ * where <number> stands in the database's name too: 64 random bits, so the name alone proves which
+ * database a session is on. The pool's session holds an advisory lock in <database>, one for each
+ * scratch database, whose key is that number. Advisory locks end with their session: a marked
+ * database whose lock can be had is nobody's any more. Kept databases say "kept" instead of
+ * "scratch".
+ *
+ * Until the comment is written, a connection limit that nobody would choose is the mark: it is made
+ * together with the database, so there is no moment at which a death leaves it unmarked.
  */
 #define NAME_PREFIX "belay_"
+#define NEW_MARK                                                                                   \
+    "(1650000000 + (select oid from pg_database where datname = current_database())::bigint % "    \
+    "10000000)"
 
 struct scratch_pool {
     const struct engine *engine;
@@ -38,7 +46,8 @@ struct scratch_pool {
 
     struct pgserver *server; /* PostgreSQL: belay's own server, or NULL */
     char *url;               /* of the session below */
-    char *database;          /* its database */
+    char *database;          /* its database, as it stands within an SQL string */
+    char *new_mark;          /* the mark of new databases, as a number */
     struct db *db;
 };
 
@@ -65,14 +74,20 @@ static int random_hex(char ret[17], struct err *err)
 
 static struct scratch *scratch_alloc(struct scratch_pool *pool, struct err *err)
 {
-    char hex[17], nonce[17];
-    if (random_hex(hex, err) < 0 || random_hex(nonce, err) < 0)
+    char hex[17];
+    if (random_hex(hex, err) < 0)
         return NULL;
     struct scratch *s = xcalloc(1, sizeof(*s));
     s->pool = pool;
     s->name = xasprintf(NAME_PREFIX "%s", hex);
-    s->nonce = xstrdup(nonce);
+    s->nonce = xstrdup(s->name);
     return s;
+}
+
+/* The number in the name, as hexadecimal digits. */
+static const char *number_of(const struct scratch *s)
+{
+    return s->name + strlen(NAME_PREFIX);
 }
 
 static void scratch_forget(struct scratch *s)
@@ -195,8 +210,8 @@ static int sweep(struct scratch_pool *p, struct err *err)
     static const char dead[] =
         "select datname from pg_database d"
         " where datname ~ '^belay_[0-9a-f]{16}$'"
-        " and shobj_description(d.oid, 'pg_database') ~ ('^belay scratch [0-9a-f]{16} by ')"
-        " and substr(shobj_description(d.oid, 'pg_database'), 35) = current_database()"
+        " and (datconnlimit = " NEW_MARK "  or shobj_description(d.oid, 'pg_database') ="
+        "   'belay scratch ' || substr(datname, 7) || ' by ' || current_database())"
         " and pg_has_role(d.datdba, 'usage')";
     _cleanup_rows_ struct rows *rows = NULL;
     if (db_query(p->db, dead, NULL, 0, &rows, err) < 0)
@@ -242,7 +257,9 @@ static int pg_pool_open(struct scratch_pool *p, const struct scratch_options *o,
         return -1;
     p->url = xstrdup(o->url ? o->url : pgserver_url(p->server));
     if (db_open(p->engine, p->url, DB_OPEN_DEFAULT, &p->db, err) < 0 ||
-        db_query_text(p->db, "select current_database()", NULL, 0, &p->database, err) < 0)
+        db_query_text(p->db, "select replace(current_database(), '''', '''''')", NULL, 0,
+                      &p->database, err) < 0 ||
+        db_query_text(p->db, "select " NEW_MARK, NULL, 0, &p->new_mark, err) < 0)
         return -1;
     if (p->server) {
         p->describe = xasprintf("private PostgreSQL %s on %s", pgserver_version(p->server),
@@ -255,40 +272,48 @@ static int pg_pool_open(struct scratch_pool *p, const struct scratch_options *o,
     return pg_may_create(p, err) < 0 ? -1 : sweep(p, err);
 }
 
-/* The settings that CREATE DATABASE ... TEMPLATE does not copy. A list such as search_path cannot
- * be written back as text, so the session takes the value over and FROM CURRENT stores it. */
-static int copy_settings(const struct scratch *from, const struct scratch *to, struct err *err)
+/* Runs what the query of two databases ($1, $2) gives, row by row. */
+static int run_rows(const struct scratch *from, const struct scratch *to, const char *query,
+                    struct err *err)
 {
-    static const char query[] =
-        "select r.rolname, quote_ident(r.rolname), split_part(c, '=', 1), substr(c, position('=' "
-        "in c) + 1)"
-        " from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase"
-        " left join pg_roles r on r.oid = s.setrole, unnest(s.setconfig) c where d.datname = $1";
-    _cleanup_rows_ struct rows *rows = NULL;
     struct scratch_pool *p = from->pool;
-    if (db_query(p->db, query, (const char *[]){from->name}, 1, &rows, err) < 0)
+    _cleanup_rows_ struct rows *rows = NULL;
+    if (db_query(p->db, query, (const char *[]){from->name, to->name}, 2, &rows, err) < 0)
         return -1;
-    for (int i = 0; i < rows_count(rows); i++) {
-        const char *role = rows_get(rows, i, 1), *name = rows_get(rows, i, 2);
-        _cleanup_free_ char *ignored = NULL;
-        if (db_query_text(p->db, "select set_config($1, $2, false)",
-                          (const char *[]){name, rows_get(rows, i, 3)}, 2, &ignored, err) < 0)
+    for (int i = 0; i < rows_count(rows); i++)
+        if (db_run(p->db, rows_get(rows, i, 0), DB_RUN_WHOLE, NULL, err) < 0)
             return -1;
-        int rc =
-            role ? run_format(p, err, "alter role %s in database \"%s\" set %s from current", role,
-                              to->name, name)
-                 : run_format(p, err, "alter database \"%s\" set %s from current", to->name, name);
-        if (rc < 0 || run_format(p, err, "reset %s", name) < 0)
-            return -1;
-    }
     return 0;
 }
 
-/* The privileges on the database, which a copy does not get either. */
+/* The settings that CREATE DATABASE ... TEMPLATE does not copy. A list such as search_path cannot
+ * be written back as text, so the session takes the value over and FROM CURRENT stores it; both in
+ * one transaction, at whose end the session has its own value back. */
+static int copy_settings(const struct scratch *from, const struct scratch *to, struct err *err)
+{
+    static const char query[] =
+        "select format('select set_config(%L, %L, true); alter %s set %s from current',"
+        "  name, value,"
+        "  coalesce(format('role %I in ', rolname), '') || format('database %I', $2::text),"
+        "  (select string_agg(quote_ident(part), '.') from regexp_split_to_table(name, '[.]') "
+        "part))"
+        " from (select r.rolname, split_part(c, '=', 1) as name,"
+        "   substr(c, position('=' in c) + 1) as value"
+        "  from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase"
+        "  left join pg_roles r on r.oid = s.setrole, unnest(s.setconfig) c where d.datname = $1) "
+        "x";
+    return run_rows(from, to, query, err);
+}
+
+/* The connection limit and the privileges, which a copy does not get either. */
 static int copy_privileges(const struct scratch *from, const struct scratch *to, struct err *err)
 {
     static const char query[] =
-        "select 'revoke all on database ' || quote_ident($2) || ' from public' from pg_database"
+        "select format('alter database %I connection limit %s', $2::text, datconnlimit) from "
+        "pg_database"
+        " where datname = $1 and datconnlimit <> -1"
+        " union all"
+        " select 'revoke all on database ' || quote_ident($2) || ' from public' from pg_database"
         " where datname = $1 and datacl is not null"
         " union all"
         " select 'grant ' || a.privilege_type || ' on database ' || quote_ident($2) || ' to ' ||"
@@ -296,36 +321,37 @@ static int copy_privileges(const struct scratch *from, const struct scratch *to,
         " case when a.is_grantable then ' with grant option' else '' end"
         " from pg_database d, aclexplode(d.datacl) a left join pg_roles r on r.oid = a.grantee"
         " where d.datname = $1";
-    _cleanup_rows_ struct rows *rows = NULL;
-    if (db_query(from->pool->db, query, (const char *[]){from->name, to->name}, 2, &rows, err) < 0)
-        return -1;
-    for (int i = 0; i < rows_count(rows); i++)
-        if (db_run(from->pool->db, rows_get(rows, i, 0), DB_RUN_WHOLE, NULL, err) < 0)
-            return -1;
-    return 0;
+    return run_rows(from, to, query, err);
+}
+
+/* Replaces the mark of a new database. One text, so one transaction. */
+static int mark(const struct scratch *s, struct err *err)
+{
+    return run_format(s->pool, err,
+                      "comment on database \"%s\" is 'belay scratch %s by %s';"
+                      " alter database \"%s\" connection limit -1",
+                      s->name, number_of(s), s->pool->database, s->name);
 }
 
 /* from NULL: as createdb makes it, from template1. */
 static int pg_create(struct scratch *s, const struct scratch *from, struct err *err)
 {
     struct scratch_pool *p = s->pool;
-    const char *key = s->name + strlen(NAME_PREFIX);
     _cleanup_free_ char *url = database_url(p->url, s->name, err);
     if (!url)
         return -1;
     /* the lock first: a marked database without it would be swept */
-    if (run_format(p, err, "select pg_advisory_lock(x'%s'::bigint)", key) < 0)
+    if (run_format(p, err, "select pg_advisory_lock(x'%s'::bigint)", number_of(s)) < 0)
         return -1;
     if (from && wait_unused(p, from->name, err) < 0)
         return -1;
-    if (run_format(p, err, "create database \"%s\" template %s", s->name,
-                   from ? from->name : "template1") < 0) {
+    if (run_format(p, err, "create database \"%s\" template %s connection limit %s", s->name,
+                   from ? from->name : "template1", p->new_mark) < 0) {
         if (strcmp(err->sqlstate, "42501") == 0 || strcmp(err->sqlstate, "55006") == 0)
             err->code = ERR_ENV;
         return err_prefix(err, "cannot create a scratch database");
     }
-    if (run_format(p, err, "comment on database \"%s\" is 'belay scratch %s by %s'", s->name,
-                   s->nonce, p->database) < 0 ||
+    if (mark(s, err) < 0 ||
         (from && (copy_settings(from, s, err) < 0 || copy_privileges(from, s, err) < 0))) {
         _cleanup_err_ struct err ignored = {0}; /* the first error is the one to tell */
         drop_database(p, s->name, &ignored);
@@ -340,8 +366,7 @@ static void pg_drop(const struct scratch *s)
     _cleanup_err_ struct err ignored = {
         0}; /* what stays is swept: its lock goes with our session */
     drop_database(s->pool, s->name, &ignored);
-    run_format(s->pool, &ignored, "select pg_advisory_unlock(x'%s'::bigint)",
-               s->name + strlen(NAME_PREFIX));
+    run_format(s->pool, &ignored, "select pg_advisory_unlock(x'%s'::bigint)", number_of(s));
 }
 
 /* ---- both ---- */
@@ -389,7 +414,7 @@ static void mark_kept(struct scratch *s)
     _cleanup_err_ struct err ignored = {0}; /* then the next belay sweeps it */
     if (!is_lite(s->pool))
         run_format(s->pool, &ignored, "comment on database \"%s\" is 'belay kept %s'", s->name,
-                   s->nonce);
+                   number_of(s));
 }
 
 void scratch_pool_close(struct scratch_pool *p)
@@ -415,6 +440,7 @@ void scratch_pool_close(struct scratch_pool *p)
     free(p->describe);
     free(p->url);
     free(p->database);
+    free(p->new_mark);
     free(p);
 }
 
@@ -478,10 +504,8 @@ const char *scratch_nonce(const struct scratch *s)
 
 const char *scratch_nonce_query(const struct scratch *s)
 {
-    return is_lite(s->pool)
-               ? "select file from pragma_database_list where name = 'main'"
-               : "select split_part(shobj_description(oid, 'pg_database'), ' ', 3) from pg_database"
-                 " where datname = current_database()";
+    return is_lite(s->pool) ? "select file from pragma_database_list where name = 'main'"
+                            : "select current_database()";
 }
 
 int scratch_prove(const struct scratch *s, struct db *db, struct err *err)
