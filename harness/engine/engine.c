@@ -96,6 +96,24 @@ int db_query_prepared(struct db *db, const char *sql, const char *const *values,
     return db->engine->query(db, sql, values, nvalues, true, ret, err);
 }
 
+int db_query_batch(struct db *db, const char *const *sql, size_t n, const char *const *values,
+                   int nvalues, struct rows **ret, struct err *err)
+{
+    if (db->engine->query_batch)
+        return db->engine->query_batch(db, sql, n, values, nvalues, ret, err);
+    struct rows **rows = xcalloc(n, sizeof(*rows));
+    size_t done = 0;
+    while (done < n && db_query_prepared(db, sql[done], values, nvalues, &rows[done], err) == 0)
+        done++;
+    if (done == n)
+        memcpy(ret, rows, n * sizeof(*rows));
+    else
+        while (done > 0)
+            rows_free(rows[--done]);
+    free(rows);
+    return done == n ? 0 : -1;
+}
+
 int db_query_text(struct db *db, const char *sql, const char *const *values, int nvalues,
                   char **ret, struct err *err)
 {

@@ -125,6 +125,13 @@ int db_query(struct db *db, const char *sql, const char *const *values, int nval
  */
 int db_query_prepared(struct db *db, const char *sql, const char *const *values, int nvalues,
                       struct rows **ret, struct err *err);
+/*
+ * n statements with the same values, each kept prepared as by db_query_prepared(), in one round
+ * trip where the engine can. ret[i] are the rows of sql[i]; all untouched on failure, and the
+ * error's statement says which one failed.
+ */
+int db_query_batch(struct db *db, const char *const *sql, size_t n, const char *const *values,
+                   int nvalues, struct rows **ret, struct err *err);
 int rows_count(const struct rows *r);
 int rows_columns(const struct rows *r);
 const char *rows_get(const struct rows *r, int row, int column); /* NULL for SQL NULL */
@@ -159,6 +166,8 @@ struct engine {
     void (*take_notices)(struct db *db, struct strv *ret);
     int (*query)(struct db *db, const char *sql, const char *const *values, int nvalues, bool keep,
                  struct rows **ret, struct err *err); /* keep: db_query_prepared */
+    int (*query_batch)(struct db *db, const char *const *sql, size_t n, const char *const *values,
+                       int nvalues, struct rows **ret, struct err *err); /* NULL: one by one */
     char *(*quote_ident)(const char *name);
     void *(*handle)(struct db *db);
 };

@@ -485,6 +485,54 @@ static int pg_query(struct db *db, const char *sql, const char *const *values, i
     return 0;
 }
 
+/* The result of the next statement of a pipeline. */
+static PGresult *pipeline_result(struct pg_db *p)
+{
+    PGresult *res = PQgetResult(p->conn), *end = res ? PQgetResult(p->conn) : NULL;
+    PQclear(end); /* NULL, which ends a statement */
+    return res ? res : PQmakeEmptyPGresult(p->conn, PGRES_FATAL_ERROR);
+}
+
+static int pg_query_batch(struct db *db, const char *const *sql, size_t n,
+                          const char *const *values, int nvalues, struct rows **ret,
+                          struct err *err)
+{
+    struct pg_db *p = self(db);
+    if (interrupted(p, err) < 0)
+        return -1;
+    char name[32];
+    for (size_t i = 0; i < n; i++)
+        if (!kept_name(p, sql[i], name, err))
+            return -1;
+    bool sent = PQenterPipelineMode(p->conn) == 1;
+    for (size_t i = 0; sent && i < n; i++)
+        sent = PQsendQueryPrepared(p->conn, kept_name(p, sql[i], name, err), nvalues, values, NULL,
+                                   NULL, 0) == 1;
+    if (!sent || !PQpipelineSync(p->conn))
+        return connection_lost(PQerrorMessage(p->conn), err);
+
+    /* After a failure the server skips the rest, up to the sync. */
+    PGresult **results = xcalloc(n, sizeof(PGresult *)), *failed = NULL;
+    size_t failed_at = 0;
+    for (size_t i = 0; i < n; i++) {
+        results[i] = pipeline_result(p);
+        if (!failed && PQresultStatus(results[i]) != PGRES_TUPLES_OK) {
+            failed = TAKE_PTR(results[i]);
+            failed_at = i;
+        }
+    }
+    PQclear(PQgetResult(p->conn)); /* the sync */
+    PQexitPipelineMode(p->conn);
+    for (size_t i = 0; i < n; i++) {
+        if (failed)
+            PQclear(results[i]);
+        else
+            ret[i] = rows_from_result(results[i]);
+    }
+    free(results);
+    return failed ? fail_query(p, failed, sql[failed_at], err) : 0;
+}
+
 /* ---- names ---- */
 
 /* Every keyword that the server's quote_ident() quotes: all but the unreserved ones; 12 to 18.
@@ -689,6 +737,7 @@ const struct engine engine_postgres = {
     .cancel = pg_cancel,
     .take_notices = pg_take_notices,
     .query = pg_query,
+    .query_batch = pg_query_batch,
     .quote_ident = pg_quote_ident,
     .handle = pg_handle,
 };
