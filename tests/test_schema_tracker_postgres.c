@@ -463,6 +463,27 @@ START_TEST(without_instrumentation_every_read_is_full)
 }
 END_TEST
 
+START_TEST(a_batch_that_fails_names_the_statement_and_leaves_the_session_usable)
+{
+    begin();
+    struct rows *rows[3] = {0};
+    struct err e = {0};
+    const char *const bad[] = {"select $1::int + 1", "select 1 / ($1::int - 1)", "select $1::int"};
+    ck_assert_int_eq(db_query_batch(db, bad, 3, (const char *[]){"1"}, 1, rows, &e), -1);
+    ck_assert_str_eq(e.message, "division by zero");
+    ck_assert_str_eq(e.statement, bad[1]);
+    ck_assert_ptr_null(rows[0]);
+    err_release(&e);
+    ck_ok(db_query_batch(db, bad, 3, (const char *[]){"3"}, 1, rows, err));
+    ck_assert_str_eq(rows_get(rows[0], 0, 0), "4");
+    ck_assert_str_eq(rows_get(rows[2], 0, 0), "3");
+    for (int i = 0; i < 3; i++)
+        rows_free(rows[i]);
+    run("select 1");
+    end();
+}
+END_TEST
+
 int main(void)
 {
     char *dir, *version;
@@ -479,6 +500,7 @@ int main(void)
     while (mutation_groups[ngroups].name)
         ngroups++;
     Suite *s = suite_create("schema_tracker_postgres");
+    SUITE_ADD(s, a_batch_that_fails_names_the_statement_and_leaves_the_session_usable);
     SUITE_ADD(s, a_change_of_one_table_is_no_full_read);
     SUITE_ADD(s, an_unchanged_schema_gives_the_same_objects);
     SUITE_ADD(s, without_instrumentation_every_read_is_full);

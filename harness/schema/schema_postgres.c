@@ -1,11 +1,15 @@
 #include "harness/schema/schema_postgres.h"
 
+#include <assert.h>
 #include <jansson.h>
 #include <libpq-fe.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "harness/schema/schema_impl.h"
+
+/* A kind of scope is read with no more queries than this. */
+#define MAX_SCOPE_QUERIES 16
 
 /*
  * The text of catalog queries.
@@ -36,21 +40,23 @@ void catalog_expand(const char *sql, const struct catalog_text *t, struct str *r
 {
     int depth = 0;    /* of blocks that are kept */
     int skipping = 0; /* depth inside a block that is left out */
-    for (; *sql; sql++) {
+    while (*sql) {
+        size_t plain = strcspn(sql, "@}");
+        if (!skipping)
+            str_addn(ret, sql, plain);
+        sql += plain;
         size_t n = *sql == '@' ? condition_length(sql + 1) : 0;
-        if (n) {
-            if (skipping || !condition_holds(sql + 1, n, t))
-                skipping++;
-            else
-                depth++;
-            sql += n + 1;
-        } else if (*sql == '}' && skipping) {
+        if (n && (skipping || !condition_holds(sql + 1, n, t)))
+            skipping++;
+        else if (n)
+            depth++;
+        else if (*sql == '}' && skipping)
             skipping--;
-        } else if (*sql == '}' && depth) {
+        else if (*sql == '}' && depth)
             depth--;
-        } else if (!skipping) {
+        else if (*sql && !skipping)
             str_addc(ret, *sql);
-        }
+        sql += n ? n + 2 : *sql != '\0';
     }
 }
 
@@ -165,7 +171,7 @@ static char *array_literal(const char *const *names)
 }
 
 static int run_query(struct catalog_reader *r, const char *sql, bool only,
-                     const char *const values[2], struct rows **ret, struct err *err)
+                     const char *const *values, struct rows **ret, struct err *err)
 {
     const struct catalog_text t = {r->version / 10000, r->superuser, only};
     _cleanup_str_ struct str text = {0};
@@ -218,17 +224,44 @@ int catalog_left_out(struct catalog_reader *r, const char *oids, struct err *err
     return 0;
 }
 
-int catalog_read(struct catalog_reader *r, enum catalog_reach reach, const char *oids,
-                 struct snapshot *s, struct err *err)
+int catalog_read_scopes(struct catalog_reader *r, enum catalog_reach reach, const char *oids,
+                        struct snapshot *s, struct err *err)
+{
+    const struct catalog_query *queries = reach == REACH_RELATION  ? postgres_relation_queries
+                                          : reach == REACH_ROUTINE ? postgres_routine_queries
+                                                                   : postgres_type_queries;
+    const struct catalog_text t = {r->version / 10000, r->superuser, true};
+    const struct catalog_query *used[MAX_SCOPE_QUERIES];
+    struct str text[MAX_SCOPE_QUERIES] = {0};
+    const char *sql[MAX_SCOPE_QUERIES] = {0};
+    struct rows *rows[MAX_SCOPE_QUERIES] = {0};
+    size_t n = 0;
+    for (const struct catalog_query *q = queries; q->name; q++) {
+        if (q->reach == REACH_ALL)
+            continue;
+        assert(n < MAX_SCOPE_QUERIES);
+        catalog_expand(q->sql, &t, &text[n]);
+        sql[n] = text[n].p;
+        used[n++] = q;
+    }
+    int result = db_query_batch(r->db, sql, n, (const char *[]){r->left_out, oids}, 2, rows, err);
+    for (size_t i = 0; i < n; i++) {
+        if (result == 0)
+            result = add_objects(used[i], rows[i], &r->builder, s, err);
+        rows_free(rows[i]);
+        str_release(&text[i]);
+    }
+    return result;
+}
+
+static int read_all_queries(struct catalog_reader *r, struct snapshot *s, struct err *err)
 {
     for (size_t g = 0; g < ARRAY_LEN(groups); g++) {
         for (const struct catalog_query *q = groups[g]; q->name; q++) {
-            if ((oids && q->reach != reach) || (q->roles && !r->roles) ||
-                q->since > r->version / 10000)
+            if ((q->roles && !r->roles) || q->since > r->version / 10000)
                 continue;
             _cleanup_rows_ struct rows *rows = NULL;
-            if (run_query(r, q->sql, oids != NULL, (const char *[]){r->left_out, oids}, &rows,
-                          err) < 0 ||
+            if (run_query(r, q->sql, false, (const char *[]){r->left_out}, &rows, err) < 0 ||
                 add_objects(q, rows, &r->builder, s, err) < 0)
                 return err_prefix(err, "cannot read %s", q->name);
         }
@@ -266,7 +299,7 @@ int catalog_read_all(struct catalog_reader *r, void *data, struct err *err)
 {
     struct snapshot **ret = data;
     _cleanup_snapshot_ struct snapshot *s = snapshot_new(engine_postgres.name, r->version);
-    if (catalog_left_out(r, NULL, err) < 0 || catalog_read(r, REACH_ALL, NULL, s, err) < 0 ||
+    if (catalog_left_out(r, NULL, err) < 0 || read_all_queries(r, s, err) < 0 ||
         snapshot_finish(s, err) < 0)
         return -1;
     *ret = TAKE_PTR(s);

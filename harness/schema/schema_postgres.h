@@ -106,9 +106,10 @@ int catalog_transaction(struct catalog_reader *r, const char *begin,
 
 /* Finds out what to leave out: of everything, or among oids, added to what is known. */
 int catalog_left_out(struct catalog_reader *r, const char *oids, struct err *err);
-/* Adds objects to s: all, or those of one reach that belong to oids (an oid[] literal). */
-int catalog_read(struct catalog_reader *r, enum catalog_reach reach, const char *oids,
-                 struct snapshot *s, struct err *err);
+/* Adds the objects to s that belong to the scopes of one kind with these oids (an oid[] literal).
+ */
+int catalog_read_scopes(struct catalog_reader *r, enum catalog_reach reach, const char *oids,
+                        struct snapshot *s, struct err *err);
 /* The whole schema, finished; data is a struct snapshot **. */
 int catalog_read_all(struct catalog_reader *r, void *data, struct err *err);
 

@@ -81,8 +81,8 @@ static const char changes_sql[] =
     "  where datname = current_database()), " ROWS("pg_db_role_setting") ", " ROWS("pg_authid") ", "
     ROWS("pg_auth_members") ", " ROWS("pg_tablespace") ", " ROWS("pg_shdescription") ", "
     ROWS("pg_shseclabel") ", " ROWS("pg_event_trigger") ", "
-    ROWS("pg_description where classoid = 'pg_event_trigger'::regclass"
-         " and objoid in (select oid from pg_event_trigger)") ", " ROWS("pg_subscription") ", "
+    "(select string_agg(obj_description(oid, 'pg_event_trigger'), ',') from pg_event_trigger), "
+    ROWS("pg_subscription") ", "
     "@15{" ROWS("pg_parameter_acl") ", }"
     ROWS("pg_largeobject_metadata where lomacl is not null") ", "
     "(select string_agg(concat(indexrelid, indisclustered, indisvalid, indisready), ',')"
@@ -402,7 +402,7 @@ static int read_scopes(struct postgres_tracker *t, const struct change_log *l, s
         _cleanup_free_ char *oids = oids_literal(scopes[i].oids);
         if (i == 0 && catalog_left_out(&t->reader, oids, err) < 0)
             return -1;
-        if (catalog_read(&t->reader, scopes[i].reach, oids, s, err) < 0)
+        if (catalog_read_scopes(&t->reader, scopes[i].reach, oids, s, err) < 0)
             return -1;
     }
     return snapshot_finish(s, err);
