@@ -135,7 +135,7 @@ START_TEST(a_copy_has_everything_that_belongs_to_the_database)
         "alter database %1$s set temp_tablespaces = '';"
         "alter database %1$s set app.greeting = 'it''s, \"so\"';"
         "alter database %1$s set default_transaction_read_only = on;"
-        "alter database %1$s set statement_timeout = '1ms';"
+        "alter database %1$s set statement_timeout = '10min';"
         "alter role guest in database %1$s set work_mem = '7MB';"
         "revoke connect on database %1$s from public; grant create on database %1$s to guest with "
         "grant option;"
@@ -162,7 +162,7 @@ START_TEST(a_copy_has_everything_that_belongs_to_the_database)
 END_TEST
 
 /* A session on template1 keeps CREATE DATABASE waiting inside the server: there belay is killed. */
-START_TEST(a_database_whose_maker_was_killed_meanwhile_is_marked_and_swept)
+START_TEST(a_database_whose_maker_was_killed_meanwhile_is_swept)
 {
     struct fixture f;
     fixture_open(&f, &engine_postgres);
@@ -187,14 +187,12 @@ START_TEST(a_database_whose_maker_was_killed_meanwhile_is_marked_and_swept)
     waitpid(child, NULL, 0);
     db_close(blocker);
     wait_until(f.db, "select not exists (select from pg_stat_activity where usename = 'victim')");
-    _cleanup_free_ char *made =
-        text(f.db, "select count(*) || ' ' || min(shobj_description(oid, 'pg_database'))"
-                   " from pg_database where pg_get_userbyid(datdba) = 'victim'");
-    ck_assert_ptr_nonnull(made);
-    ck_assert_msg(str_starts(made, "1 belay scratch "), "%s", made);
+    static const char count[] =
+        "select count(*) from pg_database where pg_get_userbyid(datdba) = 'victim'";
+    _cleanup_free_ char *made = text(f.db, count);
+    ck_assert_str_eq(made, "1");
     scratch_pool_close(open_pool(url));
-    _cleanup_free_ char *left =
-        text(f.db, "select count(*) from pg_database where pg_get_userbyid(datdba) = 'victim'");
+    _cleanup_free_ char *left = text(f.db, count);
     ck_assert_str_eq(left, "0");
     run(f.db, "drop role victim");
     fixture_close(&f);
@@ -226,7 +224,7 @@ int main(void)
     SUITE_ADD(s, a_role_that_may_create_databases_is_enough);
     SUITE_ADD(s, a_role_that_may_not_is_told_what_it_needs);
     SUITE_ADD(s, a_copy_has_everything_that_belongs_to_the_database);
-    SUITE_ADD(s, a_database_whose_maker_was_killed_meanwhile_is_marked_and_swept);
+    SUITE_ADD(s, a_database_whose_maker_was_killed_meanwhile_is_swept);
     SUITE_ADD(s, a_sweep_leaves_what_is_alive_kept_or_not_marked);
     return fixture_run(s);
 }

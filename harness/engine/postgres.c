@@ -192,10 +192,11 @@ static int pg_open(const char *url, unsigned flags, struct db **ret, struct err 
     }
     if (flags & DB_OPEN_READONLY &&
         exec_setup(p,
-                   "set default_transaction_read_only = on; set timezone = 'UTC';"
+                   "set statement_timeout = 0; set default_transaction_read_only = on; set "
+                   "timezone = 'UTC';"
                    " set datestyle = 'ISO, YMD'; set intervalstyle = postgres;"
                    " set extra_float_digits = 3; set bytea_output = hex; set xmloption = content;"
-                   " set statement_timeout = 0; set lock_timeout = 0;"
+                   " set lock_timeout = 0;"
                    " set idle_in_transaction_session_timeout = 0",
                    err) < 0) {
         pg_close(&p->base);

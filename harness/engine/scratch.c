@@ -286,43 +286,53 @@ static int run_rows(const struct scratch *from, const struct scratch *to, const 
     return 0;
 }
 
-/* The settings that CREATE DATABASE ... TEMPLATE does not copy. A list such as search_path cannot
- * be written back as text, so the session takes the value over and FROM CURRENT stores it; both in
- * one transaction, at whose end the session has its own value back. */
-static int copy_settings(const struct scratch *from, const struct scratch *to, struct err *err)
-{
-    static const char query[] =
-        "select format('select set_config(%L, %L, true); alter %s set %s from current',"
-        "  name, value,"
-        "  coalesce(format('role %I in ', rolname), '') || format('database %I', $2::text),"
-        "  (select string_agg(quote_ident(part), '.') from regexp_split_to_table(name, '[.]') "
-        "part))"
-        " from (select r.rolname, split_part(c, '=', 1) as name,"
-        "   substr(c, position('=' in c) + 1) as value"
-        "  from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase"
-        "  left join pg_roles r on r.oid = s.setrole, unnest(s.setconfig) c where d.datname = $1) "
-        "x";
-    return run_rows(from, to, query, err);
-}
+/* clang-format off */
 
-/* The connection limit and the privileges, which a copy does not get either. */
-static int copy_privileges(const struct scratch *from, const struct scratch *to, struct err *err)
-{
-    static const char query[] =
-        "select format('alter database %I connection limit %s', $2::text, datconnlimit) from "
-        "pg_database"
-        " where datname = $1 and datconnlimit <> -1"
-        " union all"
-        " select 'revoke all on database ' || quote_ident($2) || ' from public' from pg_database"
-        " where datname = $1 and datacl is not null"
-        " union all"
-        " select 'grant ' || a.privilege_type || ' on database ' || quote_ident($2) || ' to ' ||"
-        " case a.grantee when 0 then 'public' else quote_ident(r.rolname) end ||"
-        " case when a.is_grantable then ' with grant option' else '' end"
-        " from pg_database d, aclexplode(d.datacl) a left join pg_roles r on r.oid = a.grantee"
-        " where d.datname = $1";
-    return run_rows(from, to, query, err);
-}
+/*
+ * The settings that CREATE DATABASE ... TEMPLATE does not copy. Most go back as one literal. A list
+ * such as search_path is stored as the SQL text of its elements, an empty one as "", and goes back
+ * as that.
+ */
+static const char settings_sql[] =
+    "select format(case when r.rolname is null then 'alter database %2$I set %3$s to %4$s'"
+    "   else 'alter role %1$I in database %2$I set %3$s to %4$s' end,"
+    "   r.rolname, $2::text,"
+    "   (select string_agg(quote_ident(part), '.')"
+    "    from regexp_split_to_table(c.name, '[.]') part),"
+    "   case when c.name in ('local_preload_libraries', 'search_path',"
+    "     'session_preload_libraries', 'temp_tablespaces')"
+    "   then coalesce(nullif(regexp_replace(c.value, '(^|, )\"\"(?=$|, )', '\\1''''', 'g'), ''),"
+    "     '''''')"
+    "   else quote_literal(c.value) end)"
+    " from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase"
+    " left join pg_roles r on r.oid = s.setrole,"
+    " lateral (select split_part(o, '=', 1) as name, substr(o, position('=' in o) + 1) as value"
+    "  from unnest(s.setconfig) o) c"
+    " where d.datname = $1";
+
+/* What else a copy does not get: owner, connection limit, privileges, and a comment of the project's
+ * own, which takes the place of the mark (such a copy is not swept). */
+static const char belongings_sql[] =
+    "select format('alter database %I owner to %I', $2::text, pg_get_userbyid(datdba))"
+    " from pg_database where datname = $1 and pg_get_userbyid(datdba) <> current_user"
+    " union all"
+    " select format('alter database %I connection limit %s', $2, datconnlimit)"
+    " from pg_database where datname = $1 and datconnlimit <> -1"
+    " union all"
+    " select format('revoke all on database %I from public', $2)"
+    " from pg_database where datname = $1 and datacl is not null"
+    " union all"
+    " select 'grant ' || a.privilege_type || ' on database ' || quote_ident($2) || ' to ' ||"
+    " case a.grantee when 0 then 'public' else quote_ident(r.rolname) end ||"
+    " case when a.is_grantable then ' with grant option' else '' end"
+    " from pg_database d, aclexplode(d.datacl) a left join pg_roles r on r.oid = a.grantee"
+    " where d.datname = $1"
+    " union all"
+    " select format('comment on database %I is %L', $2, shobj_description(oid, 'pg_database'))"
+    " from pg_database where datname = $1"
+    " and shobj_description(oid, 'pg_database') !~ '^belay (scratch|kept) '";
+
+/* clang-format on */
 
 /* Replaces the mark of a new database. One text, so one transaction. */
 static int mark(const struct scratch *s, struct err *err)
@@ -351,8 +361,8 @@ static int pg_create(struct scratch *s, const struct scratch *from, struct err *
             err->code = ERR_ENV;
         return err_prefix(err, "cannot create a scratch database");
     }
-    if (mark(s, err) < 0 ||
-        (from && (copy_settings(from, s, err) < 0 || copy_privileges(from, s, err) < 0))) {
+    if (mark(s, err) < 0 || (from && (run_rows(from, s, settings_sql, err) < 0 ||
+                                      run_rows(from, s, belongings_sql, err) < 0))) {
         _cleanup_err_ struct err ignored = {0}; /* the first error is the one to tell */
         drop_database(p, s->name, &ignored);
         return -1;
