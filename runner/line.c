@@ -40,11 +40,10 @@ static int open_migrator(struct line *l, struct err *err)
 {
     if (l->migrator)
         return 0;
-    if (migrator_open(l->env->source, l->env->engine, scratch_url(l->scratch), DB_OPEN_SCRATCH,
-                      &l->migrator, err) < 0)
-        return -1;
     /* nothing is ever applied to a database that is not proved to be scratch */
-    return scratch_prove(l->scratch, migrator_db(l->migrator), err);
+    struct db_proof proof = scratch_proof(l->scratch);
+    return migrator_open(l->env->source, l->env->engine, scratch_url(l->scratch), DB_OPEN_SCRATCH,
+                         &proof, &l->migrator, err);
 }
 
 /* On SQLite the reader shares the migrator's session, which knows the schema already: another would
@@ -70,7 +69,8 @@ static int run_baseline(struct line *l, struct err *err)
     _cleanup_db_ struct db *db = NULL;
     if (db_open(l->env->engine, scratch_url(l->scratch), DB_OPEN_SCRATCH, &db, err) < 0)
         return -1;
-    if (scratch_prove(l->scratch, db, err) < 0)
+    struct db_proof proof = scratch_proof(l->scratch);
+    if (db_prove(db, &proof, err) < 0)
         return -1;
     if (db_run(db, sql, DB_RUN_STATEMENTS, NULL, err) < 0) {
         if (err->code == ERR_SQL)
@@ -117,20 +117,17 @@ static void cancel_step(void *migrator)
     migrator_cancel(migrator);
 }
 
-int line_step(struct line *l, const struct revision *r, enum step_direction direction,
-              bool keep_session, struct step_result *ret, struct err *err)
+/* What the migrator said, with what only the line can tell. rc is the migrator's; r the revision
+ * that was under way. */
+static int judge(struct line *l, int rc, const struct revision *r, enum step_direction direction,
+                 struct step_result *ret, struct err *err)
 {
-    if (check_stop(l->env, err) < 0 || open_migrator(l, err) < 0)
+    bool stopped = l->env->stop && *l->env->stop; /* a failure may be of the cancel alone */
+    if (rc < 0 && stopped)
+        return err_set(err, ERR_INTERRUPTED, "interrupted");
+    if (rc < 0 && err->code != ERR_CONNECTION)
         return -1;
-    l->env->steps++;
-    interrupt_add(cancel_step, l->migrator);
-    int stepped = migrator_step(l->migrator, r, direction, keep_session, ret, err);
-    interrupt_remove(cancel_step, l->migrator);
-    if (stepped < 0) {
-        if (l->env->stop && *l->env->stop)
-            return err_set(err, ERR_INTERRUPTED, "interrupted");
-        if (err->code != ERR_CONNECTION)
-            return -1;
+    if (rc < 0) {
         /* did the revision end its own session, or is the server gone? */
         line_close_sessions(l);
         struct err probe = {0};
@@ -147,7 +144,6 @@ int line_step(struct line *l, const struct revision *r, enum step_direction dire
             err_at(&ret->err, direction == STEP_UP ? r->file : r->down_file, 0, 0);
         return 0;
     }
-    bool stopped = l->env->stop && *l->env->stop; /* the failure may be of the cancel alone */
     if (ret->outcome == STEP_FAILED && (stopped || is_environment(&ret->err))) {
         err_move(err, &ret->err);
         if (err->code != ERR_INTERRUPTED)
@@ -155,6 +151,32 @@ int line_step(struct line *l, const struct revision *r, enum step_direction dire
         return stopped ? err_set(err, ERR_INTERRUPTED, "interrupted") : -1;
     }
     return 0;
+}
+
+int line_step(struct line *l, const struct revision *r, enum step_direction direction,
+              struct step_result *ret, struct err *err)
+{
+    if (check_stop(l->env, err) < 0 || open_migrator(l, err) < 0)
+        return -1;
+    l->env->steps++;
+    interrupt_add(cancel_step, l->migrator);
+    int rc = migrator_step(l->migrator, r, direction, false, ret, err);
+    interrupt_remove(cancel_step, l->migrator);
+    return judge(l, rc, r, direction, ret, err);
+}
+
+int line_straight(struct line *l, const struct revisions *list, size_t *ret_done,
+                  struct step_result *ret, struct err *err)
+{
+    size_t done = 0;
+    if (check_stop(l->env, err) < 0 || open_migrator(l, err) < 0)
+        return -1;
+    interrupt_add(cancel_step, l->migrator);
+    int rc = migrator_straight(l->migrator, list, &done, ret, err);
+    interrupt_remove(cancel_step, l->migrator);
+    l->env->steps += done;
+    *ret_done = done;
+    return judge(l, rc, list->v[done < list->n ? done : list->n - 1], STEP_UP, ret, err);
 }
 
 int line_read(struct line *l, bool full, struct snapshot **ret, struct err *err)

@@ -4,7 +4,7 @@
  *
  *     struct line *l;
  *     line_new(&env, &l, err);                      empty, or as the baseline leaves it
- *     line_step(l, revision, STEP_UP, false, &result, err);
+ *     line_step(l, revision, STEP_UP, &result, err);
  *     line_read(l, false, &snapshot, err);
  *     line_copy(l, &copy, err);                     closes l's sessions; they open again when
  * needed line_free(l);                                 drops the database
@@ -42,7 +42,10 @@ int line_copy(struct line *from, struct line **ret, struct err *err);
  * a failure of the environment, not of the revision.
  */
 int line_step(struct line *l, const struct revision *r, enum step_direction direction,
-              bool keep_session, struct step_result *ret, struct err *err);
+              struct step_result *ret, struct err *err);
+/* Like migrator_straight(), with the same two differences. */
+int line_straight(struct line *l, const struct revisions *list, size_t *ret_done,
+                  struct step_result *ret, struct err *err);
 int line_read(struct line *l, bool full, struct snapshot **ret, struct err *err);
 /* Drops cluster-wide objects that the history made (PostgreSQL roles named in the list). Only on a
  * private server, when no other line is alive. */

@@ -100,7 +100,7 @@ static void project_open(struct project *p, const char *format, const struct eng
     ck_assert_msg(source_open(folder, NULL, &p->source, &err) == 0, "%s: %s", format, err.message);
     ck_assert_str_eq(source_format(p->source), format);
     ck_assert_msg(
-        migrator_open(p->source, e, scratch_url(p->scratch), DB_OPEN_SCRATCH, &p->m, &err) == 0,
+        migrator_open(p->source, e, scratch_url(p->scratch), DB_OPEN_SCRATCH, NULL, &p->m, &err) == 0,
         "%s: %s", format, err.message);
 }
 
@@ -196,7 +196,7 @@ START_TEST(a_second_session_finds_what_the_first_recorded)
         _cleanup_err_ struct err err = {0};
         expect_step(&p, 0, STEP_UP, STEP_OK);
         migrator_close(p.m);
-        ck_assert_msg(migrator_open(p.source, p.engine, scratch_url(p.scratch), 0, &p.m, &err) == 0,
+        ck_assert_msg(migrator_open(p.source, p.engine, scratch_url(p.scratch), 0, NULL, &p.m, &err) == 0,
                       "%s", err.message);
         expect_current(&p, "1");
         expect_step(&p, 1, STEP_UP, STEP_OK);
@@ -559,7 +559,7 @@ START_TEST(a_revision_may_not_take_the_version_table_away)
         source_free(p.source);
         ck_assert_int_eq(source_open(folder, NULL, &p.source, &err), 0);
         ck_assert_int_eq(
-            migrator_open(p.source, p.engine, scratch_url(p.scratch), DB_OPEN_SCRATCH, &p.m, &err),
+            migrator_open(p.source, p.engine, scratch_url(p.scratch), DB_OPEN_SCRATCH, NULL, &p.m, &err),
             0);
         struct step_result r = {0};
         expect_step(&p, 0, STEP_UP, STEP_OK);

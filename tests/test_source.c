@@ -32,7 +32,7 @@ static char *order_of(const struct source *s)
 /* The sections of a revision, ready to compare. */
 static const struct script *script_at(const struct source *s, size_t i)
 {
-    return s->by_position[i];
+    return ((const struct sql_source *)s)->by_position[i];
 }
 
 START_TEST(each_format_is_recognised_and_keeps_its_order)

@@ -163,3 +163,13 @@ void rows_free(struct rows *r)
     free(r->cells);
     free(r);
 }
+
+int db_prove(struct db *db, const struct db_proof *proof, struct err *err)
+{
+    _cleanup_free_ char *found = NULL;
+    if (db_query_text(db, proof->query, NULL, 0, &found, err) < 0)
+        return err_prefix(err, "cannot prove that the session is on the scratch database");
+    if (!str_eq(found, proof->answer))
+        return err_set(err, ERR_ENV, "the session is not on the scratch database: nothing was run");
+    return 0;
+}

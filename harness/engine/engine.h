@@ -145,6 +145,14 @@ DEFINE_CLEANUP(struct rows *, rows_free);
 int db_query_text(struct db *db, const char *sql, const char *const *values, int nvalues,
                   char **ret, struct err *err);
 
+/* What a session must answer to show which database it is on: a query of one value. */
+struct db_proof {
+    const char *query, *answer;
+};
+
+/* ERR_ENV when the session answers anything else. */
+int db_prove(struct db *db, const struct db_proof *proof, struct err *err);
+
 /* An identifier as SQL takes it, quoted only where it must be. The caller owns the result. */
 char *db_quote_ident(const struct db *db, const char *name);
 

@@ -507,26 +507,13 @@ const char *scratch_url(const struct scratch *s)
     return s->url;
 }
 
-const char *scratch_nonce(const struct scratch *s)
+struct db_proof scratch_proof(const struct scratch *s)
 {
-    return s->nonce;
-}
-
-const char *scratch_nonce_query(const struct scratch *s)
-{
-    return is_lite(s->pool) ? "select file from pragma_database_list where name = 'main'"
-                            : "select current_database()";
-}
-
-int scratch_prove(const struct scratch *s, struct db *db, struct err *err)
-{
-    _cleanup_free_ char *found = NULL;
-    if (db_query_text(db, scratch_nonce_query(s), NULL, 0, &found, err) < 0)
-        return err_prefix(err, "cannot prove that the session is on the scratch database");
-    if (!str_eq(found, s->nonce))
-        return err_set(err, ERR_ENV,
-                       "the session is not on the scratch database %s: nothing was run", s->name);
-    return 0;
+    return (struct db_proof){
+        .query = is_lite(s->pool) ? "select file from pragma_database_list where name = 'main'"
+                                  : "select current_database()",
+        .answer = s->nonce,
+    };
 }
 
 void scratch_free(struct scratch *s)

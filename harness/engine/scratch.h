@@ -54,13 +54,9 @@ int scratch_copy(struct scratch *from, struct scratch **ret, struct err *err);
 const char *
 scratch_url(const struct scratch *s); /* owned by s; holds no password that argv would show */
 
-/* What belay wrote when it made the database, and the query that reads it back: for a session that
- * is not belay's own. Owned by s. */
-const char *scratch_nonce(const struct scratch *s);
-const char *scratch_nonce_query(const struct scratch *s);
-/* Proves that db is a session on exactly this scratch database: reads back the nonce that belay
- * wrote when it made it. ERR_ENV when it is not. */
-int scratch_prove(const struct scratch *s, struct db *db, struct err *err);
+/* How a session shows that it is on exactly this database: by what belay wrote there when it made
+ * it. The strings are owned by s. */
+struct db_proof scratch_proof(const struct scratch *s);
 
 void scratch_free(struct scratch *s); /* drops the database */
 DEFINE_CLEANUP(struct scratch *, scratch_free);

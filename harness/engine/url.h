@@ -3,7 +3,7 @@
  *
  *     postgresql://u@host/db  postgresql+asyncpg://...  postgres://...  "host=/run/pg dbname=x"
  *     sqlite:///relative.db  sqlite:////absolute.db  sqlite+aiosqlite:///x.db  sqlite:x.db
- * sqlite3://x.db file:x.db  a bare path of an SQLite file that exists
+ *     sqlite3://x.db  file:x.db  a bare path of an SQLite file that exists
  *
  * A password may be part of a URL; nothing here puts it into an error message.
  */

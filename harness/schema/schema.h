@@ -3,7 +3,6 @@
  * there, and the version table of the source (options.version_table).
  *
  * schema_read() reads everything. A tracker reads only what the last step changed and gives the
- * same result; schema_tracker_verify() proves it.
  *
  *     struct schema_tracker *t;
  *     schema_tracker_new(db, &options, &t, err);     db: a session of belay's own on the scratch

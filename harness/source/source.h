@@ -7,7 +7,7 @@
  *     const struct graph *g = source_graph(s);
  *
  *     struct migrator *m;
- *     migrator_open(s, engine, scratch_url, DB_OPEN_SCRATCH, &m, err);
+ *     migrator_open(s, engine, scratch_url, DB_OPEN_SCRATCH, &proof, &m, err);
  *     struct step_result r = {0};
  *     migrator_step(m, revision, STEP_UP, &r, err);
  *     step_result_release(&r);
@@ -73,13 +73,18 @@ struct step_result {
 };
 void step_result_release(struct step_result *r);
 
-/* Opens a session and makes the version table when it is missing (not with DB_OPEN_READONLY). */
+/*
+ * Opens a session and makes the version table when it is missing (not with DB_OPEN_READONLY). With
+ * a proof the session must show that it is on that scratch database before anything is written;
+ * proof NULL is for the verbs whose purpose is the user's own database.
+ */
 int migrator_open(const struct source *s, const struct engine *e, const char *url,
-                  unsigned db_flags, struct migrator **ret, struct err *err);
+                  unsigned db_flags, const struct db_proof *proof, struct migrator **ret,
+                  struct err *err);
 void migrator_close(struct migrator *m);
 DEFINE_CLEANUP(struct migrator *, migrator_close);
 
-/* The migrator's own session, for proving the scratch database. Not for use between steps. */
+/* The migrator's own session, to read through between steps; NULL when it is not belay's. */
 struct db *migrator_db(struct migrator *m);
 
 /*
@@ -90,6 +95,14 @@ struct db *migrator_db(struct migrator *m);
  */
 int migrator_step(struct migrator *m, const struct revision *r, enum step_direction direction,
                   bool keep_session, struct step_result *ret, struct err *err);
+
+/*
+ * Applies all of the list in one go, in the transactions that the tool uses for several revisions,
+ * and in one session. ret_done: how many were applied; the one after them is the one that ret->err
+ * is about when ret->outcome is STEP_FAILED. -1 as for migrator_step().
+ */
+int migrator_straight(struct migrator *m, const struct revisions *list, size_t *ret_done,
+                      struct step_result *ret, struct err *err);
 
 /*
  * Every applied revision, as the version table says it: ids in graph order, then versions that the

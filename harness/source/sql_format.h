@@ -2,13 +2,13 @@
  * SQL folders: what the formats are, how a revision's text is cut into what the format's own tool
  * would send, and what the folder holds. Private to harness/source.
  *
- * sql_format.c has the table of formats, sql_section.c cuts texts, source.c reads folders, and
- * migrator.c runs what they found.
+ * sql_format.c has the table of formats, sql_section.c cuts texts, sql_folder.c reads folders, and
+ * sql_migrator.c runs what they found.
  */
 #ifndef BELAY_SQL_FORMAT_H
 #define BELAY_SQL_FORMAT_H
 
-#include "harness/source/source.h"
+#include "harness/source/source_impl.h"
 
 /* One query, as the tool sends it. */
 struct chunk {
@@ -115,18 +115,21 @@ struct engine_signs {
 void engine_signs_read(struct engine_signs *signs, const char *sql);
 const struct engine *engine_signs_judge(const struct engine_signs *signs, const char *dir);
 
-/* ---- source.c ---- */
+/* ---- sql_folder.c ---- */
 
-struct source {
-    char *dir;
+struct sql_source {
+    struct source base;
     const struct sql_format *format;
-    struct graph *graph;
     struct script *scripts; /* in the order they were added to the graph */
     size_t n, cap;
     struct script **by_position; /* by revision->position */
-    const char *version_tables[2];
-    const struct engine *engine_hint;
-    struct strv skipped;
 };
+
+/* ---- sql_migrator.c ---- */
+
+extern const struct source_ops sql_source_ops;
+
+/* Releases what sql_source_open() made. */
+void sql_source_free(struct source *s);
 
 #endif

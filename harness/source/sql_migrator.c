@@ -16,8 +16,9 @@
 
 #include "harness/source/session_state.h"
 
-struct migrator {
-    const struct source *source;
+struct sql_migrator {
+    struct migrator base;
+    const struct sql_source *source;
     const struct sql_format *format;
     struct db *db;
     bool scratch;
@@ -25,28 +26,24 @@ struct migrator {
     struct session_state *state;
 };
 
-void step_result_release(struct step_result *r)
+static struct sql_migrator *self(struct migrator *m)
 {
-    err_release(&r->err);
-    free(r->session_change);
-    strv_release(&r->notices);
-    memset(r, 0, sizeof(*r));
+    return (struct sql_migrator *)m;
 }
 
-struct db *migrator_db(struct migrator *m)
+static struct db *sql_db(struct migrator *m)
 {
-    return m->db;
+    return self(m)->db;
 }
 
-void migrator_cancel(struct migrator *m)
+static void sql_cancel(struct migrator *m)
 {
-    db_cancel(m->db);
+    db_cancel(self(m)->db);
 }
 
-void migrator_close(struct migrator *m)
+static void sql_close(struct migrator *base)
 {
-    if (!m)
-        return;
+    struct sql_migrator *m = self(base);
     session_state_free(m->state);
     db_close(m->db);
     free(m->table);
@@ -81,7 +78,7 @@ static char *expand(const char *template, const char *table, const char *version
 }
 
 /* golang-migrate keeps one row: the last version and whether it was left half done. */
-static char *single_row_sql(const struct migrator *m, const struct script *script,
+static char *single_row_sql(const struct sql_migrator *m, const struct script *script,
                             enum step_direction direction, bool dirty)
 {
     const char *version = script->version;
@@ -98,7 +95,7 @@ static char *single_row_sql(const struct migrator *m, const struct script *scrip
 }
 
 /* What records the step in the version table. The caller owns the result. */
-static char *record_sql(const struct migrator *m, const struct script *script,
+static char *record_sql(const struct sql_migrator *m, const struct script *script,
                         enum step_direction direction, bool dirty)
 {
     const struct version_table *t = &m->format->table;
@@ -114,7 +111,7 @@ static char *record_sql(const struct migrator *m, const struct script *script,
     return xasprintf("select set_config('search_path', %s, false); %s", quoted, record);
 }
 
-static int create_table(struct migrator *m, unsigned flags, struct err *err)
+static int create_table(struct sql_migrator *m, unsigned flags, struct err *err)
 {
     const struct version_table *t = &m->format->table;
     bool postgres = db_engine(m->db) == &engine_postgres;
@@ -136,17 +133,20 @@ static int create_table(struct migrator *m, unsigned flags, struct err *err)
     return 0;
 }
 
-int migrator_open(const struct source *s, const struct engine *e, const char *url,
-                  unsigned db_flags, struct migrator **ret, struct err *err)
+static int sql_open(const struct source *s, const struct engine *e, const char *url,
+                    unsigned db_flags, const struct db_proof *proof, struct migrator **ret,
+                    struct err *err)
 {
-    _cleanup_(cleanup_migrator_close) struct migrator *m = xcalloc(1, sizeof(*m));
-    m->source = s;
-    m->format = s->format;
+    struct sql_migrator *m = xcalloc(1, sizeof(*m));
+    _cleanup_(cleanup_migrator_close) struct migrator *base = &m->base;
+    base->source = s;
+    m->source = (const struct sql_source *)s;
+    m->format = m->source->format;
     m->scratch = db_flags & DB_OPEN_SCRATCH;
-    if (db_open(e, url, db_flags, &m->db, err) < 0 || create_table(m, db_flags, err) < 0 ||
-        session_state_read(m->db, &m->state, err) < 0)
+    if (db_open(e, url, db_flags, &m->db, err) < 0 || (proof && db_prove(m->db, proof, err) < 0) ||
+        create_table(m, db_flags, err) < 0 || session_state_read(m->db, &m->state, err) < 0)
         return -1;
-    *ret = TAKE_PTR(m);
+    *ret = TAKE_PTR(base);
     return 0;
 }
 
@@ -155,10 +155,10 @@ static bool is_true(const char *value)
     return value && (value[0] == 't' || value[0] == '1');
 }
 
-static const struct script *script_of_version(const struct source *s, const char *version)
+static const struct script *script_of_version(const struct sql_source *s, const char *version)
 {
     /* in most formats the id is the version */
-    const struct revision *r = graph_find(s->graph, version);
+    const struct revision *r = graph_find(s->base.graph, version);
     if (r && strcmp(s->by_position[r->position]->version, version) == 0)
         return s->by_position[r->position];
     for (size_t i = 0; i < s->n; i++)
@@ -175,9 +175,10 @@ static int dirty_database(const char *version, struct err *err)
                     "repair what it left, then tell golang-migrate with \"migrate force VERSION\"");
 }
 
-int migrator_current(struct migrator *m, struct strv *ret, struct err *err)
+static int sql_current(struct migrator *base, struct strv *ret, struct err *err)
 {
-    const struct source *s = m->source;
+    struct sql_migrator *m = self(base);
+    const struct sql_source *s = m->source;
     _cleanup_free_ char *sql = expand(m->format->table.select, m->table, "");
     _cleanup_rows_ struct rows *rows = NULL;
     _cleanup_free_ bool *applied = xcalloc(s->n, 1);
@@ -207,7 +208,7 @@ int migrator_current(struct migrator *m, struct strv *ret, struct err *err)
     strv_release(ret);
     for (size_t i = 0; i < s->n; i++)
         if (applied[i])
-            strv_add(ret, graph_at(s->graph, i)->id);
+            strv_add(ret, graph_at(s->base.graph, i)->id);
     for (size_t i = 0; i < unknown.n; i++)
         strv_add(ret, unknown.v[i]);
     return 0;
@@ -235,7 +236,8 @@ static bool is_psql_command(const char *sql, const struct err *e)
     return *p == '\\';
 }
 
-static void add_hint(const struct migrator *m, bool in_transaction, const char *sql, struct err *e)
+static void add_hint(const struct sql_migrator *m, bool in_transaction, const char *sql,
+                     struct err *e)
 {
     if (is_psql_command(sql, e)) {
         const char *p = strchr(line_text(sql, e->line), '\\');
@@ -287,7 +289,7 @@ static bool raises_on_purpose(const struct err *e)
 /* ---- a step ---- */
 
 struct step {
-    struct migrator *m;
+    struct sql_migrator *m;
     const struct script *script;
     const struct section *section;
     enum step_direction direction;
@@ -432,7 +434,7 @@ static int run_without_transaction(const struct step *s, struct err *err)
 /* A failed golang-migrate step leaves the mark; the first error is the one to tell. */
 static void mark_dirty(const struct step *s)
 {
-    struct migrator *m = s->m;
+    struct sql_migrator *m = s->m;
     _cleanup_err_ struct err ignored = {0};
     if (db_in_transaction(m->db))
         db_run(m->db, "rollback", DB_RUN_WHOLE, NULL, &ignored);
@@ -479,7 +481,7 @@ static bool may_change_session(const struct step *s)
 /* Ends what is still open, and looks at what the revision left in the session. */
 static int clean_up(const struct step *s, bool keep_session, struct err *err)
 {
-    struct migrator *m = s->m;
+    struct sql_migrator *m = s->m;
     if (db_in_transaction(m->db) && db_run(m->db, "rollback", DB_RUN_WHOLE, NULL, err) < 0)
         return -1;
     db_take_notices(m->db, &s->result->notices);
@@ -501,9 +503,10 @@ static bool is_missing(const struct sql_format *f, const struct section *s)
     return !s->present || (f->layout == LAYOUT_FOLDER && !*s->chunks[0].sql);
 }
 
-int migrator_step(struct migrator *m, const struct revision *r, enum step_direction direction,
-                  bool keep_session, struct step_result *ret, struct err *err)
+static int sql_step(struct migrator *base, const struct revision *r, enum step_direction direction,
+                    bool keep_session, struct step_result *ret, struct err *err)
 {
+    struct sql_migrator *m = self(base);
     const struct script *script = m->source->by_position[r->position];
     const struct section *section = direction == STEP_UP ? &script->up : &script->down;
     struct step_result result = {0};
@@ -533,3 +536,32 @@ int migrator_step(struct migrator *m, const struct revision *r, enum step_direct
     *ret = result;
     return 0;
 }
+
+/* The tools run one revision after the other in one session, each as when it runs alone. */
+static int sql_straight(struct migrator *m, const struct revisions *list, size_t *ret_done,
+                        struct step_result *ret, struct err *err)
+{
+    struct step_result r = {.outcome = STEP_OK};
+    size_t done = 0;
+    while (done < list->n && r.outcome != STEP_FAILED) {
+        step_result_release(&r);
+        if (sql_step(m, list->v[done], STEP_UP, true, &r, err) < 0)
+            return -1;
+        done += r.outcome != STEP_FAILED;
+    }
+    *ret_done = done;
+    step_result_release(ret);
+    *ret = r;
+    return 0;
+}
+
+const struct source_ops sql_source_ops = {
+    .free = sql_source_free,
+    .migrator_open = sql_open,
+    .close = sql_close,
+    .db = sql_db,
+    .step = sql_step,
+    .straight = sql_straight,
+    .current = sql_current,
+    .cancel = sql_cancel,
+};

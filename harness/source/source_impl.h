@@ -1,0 +1,46 @@
+/*
+ * What a kind of source gives to source.c, which calls it for everybody; for harness/source only.
+ */
+#ifndef BELAY_SOURCE_IMPL_H
+#define BELAY_SOURCE_IMPL_H
+
+#include "harness/source/source.h"
+
+struct source_ops {
+    /* Each follows the function of the same name in source.h. */
+    void (*free)(struct source *s);
+    int (*migrator_open)(const struct source *s, const struct engine *e, const char *url,
+                         unsigned db_flags, const struct db_proof *proof, struct migrator **ret,
+                         struct err *err);
+    void (*close)(struct migrator *m);
+    struct db *(*db)(struct migrator *m); /* NULL: it has no session that belay can use */
+    int (*step)(struct migrator *m, const struct revision *r, enum step_direction direction,
+                bool keep_session, struct step_result *ret, struct err *err);
+    int (*straight)(struct migrator *m, const struct revisions *list, size_t *ret_done,
+                    struct step_result *ret, struct err *err);
+    int (*current)(struct migrator *m, struct strv *ret, struct err *err);
+    void (*cancel)(struct migrator *m);
+};
+
+/* Every kind's source begins with this. */
+struct source {
+    const struct source_ops *ops;
+    const char *format;
+    char *dir;
+    struct graph *graph;
+    const char *version_tables[2];
+    const struct engine *engine_hint;
+    struct strv skipped;
+};
+
+/* Every kind's migrator begins with this. */
+struct migrator {
+    const struct source *source;
+};
+
+/* ---- the kinds ---- */
+
+/* An SQL folder; format NULL: whatever its contents show. */
+int sql_source_open(const char *dir, const char *format, struct source **ret, struct err *err);
+
+#endif
