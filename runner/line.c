@@ -69,8 +69,7 @@ static int run_baseline(struct line *l, struct err *err)
     _cleanup_db_ struct db *db = NULL;
     if (db_open(l->env->engine, scratch_url(l->scratch), DB_OPEN_SCRATCH, &db, err) < 0)
         return -1;
-    struct db_proof proof = scratch_proof(l->scratch);
-    if (db_prove(db, &proof, err) < 0)
+    if (scratch_prove(l->scratch, db, err) < 0)
         return -1;
     if (db_run(db, sql, DB_RUN_STATEMENTS, NULL, err) < 0) {
         if (err->code == ERR_SQL)

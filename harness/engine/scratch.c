@@ -516,6 +516,12 @@ struct db_proof scratch_proof(const struct scratch *s)
     };
 }
 
+int scratch_prove(const struct scratch *s, struct db *db, struct err *err)
+{
+    struct db_proof proof = scratch_proof(s);
+    return db_prove(db, &proof, err);
+}
+
 void scratch_free(struct scratch *s)
 {
     if (!s)

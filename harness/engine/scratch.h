@@ -57,6 +57,8 @@ scratch_url(const struct scratch *s); /* owned by s; holds no password that argv
 /* How a session shows that it is on exactly this database: by what belay wrote there when it made
  * it. The strings are owned by s. */
 struct db_proof scratch_proof(const struct scratch *s);
+/* The same at once, for a session of belay's own. ERR_ENV when it is on another database. */
+int scratch_prove(const struct scratch *s, struct db *db, struct err *err);
 
 void scratch_free(struct scratch *s); /* drops the database */
 DEFINE_CLEANUP(struct scratch *, scratch_free);

@@ -2,7 +2,8 @@
  * Reading a snapshot from a database. The readers leave out what belay itself or the engine put
  * there, and the version table of the source (options.version_table).
  *
- * schema_read() reads everything. A tracker reads only what the last step changed and gives the
+ * schema_read() reads everything. A tracker reads only what the last step changed and gives the same
+ * result, which a last full read proves.
  *
  *     struct schema_tracker *t;
  *     schema_tracker_new(db, &options, &t, err);     db: a session of belay's own on the scratch
