@@ -141,7 +141,6 @@ static int check_once(const struct check_options *o, bool full_reads, struct che
     w.total = w.n * (o->quick ? 1 : 5);
     w.deltas = xcalloc(w.n, sizeof(*w.deltas));
     w.skipped = xcalloc(w.n, sizeof(bool));
-    fill_result(&w);
     w.env = (struct line_env){
         .source = o->source,
         .engine = o->engine,
@@ -157,8 +156,10 @@ static int check_once(const struct check_options *o, bool full_reads, struct che
     };
     *ret_proved = true;
     int rc = policy_init(&w.policy, o, w.graph, err);
-    if (rc == 0)
+    if (rc == 0) {
+        fill_result(&w);
         rc = walk_all(&w, ret_proved, err);
+    }
     if (rc < 0 && w.stopped) {
         err_release(err);
         rc = 0;
@@ -166,6 +167,10 @@ static int check_once(const struct check_options *o, bool full_reads, struct che
     result->interrupted = rc < 0 && err->code == ERR_INTERRUPTED;
     if (w.policy.checked) {
         finish_statuses(&w);
+        if (!result->descent)
+            result->descent = xstrdup("not run: the check stopped before it");
+        if (!result->straight_run)
+            result->straight_run = xstrdup("not run: the check stopped before it");
         if (rc == 0)
             policy_apply_waivers(&w.policy, result);
     }

@@ -66,7 +66,13 @@ const struct change *diff_worst(const struct diff *d)
 /* What the downgrade should have done about the first difference. */
 char *diff_hint(const struct diff *d)
 {
-    const struct change *c = diff_worst(d);
+    /* of the lines that people see: what came or went with a table is told by the table */
+    _cleanup_diff_lines_ struct diff_lines lines = {0};
+    const struct change *c = NULL;
+    diff_lines(d, &lines);
+    for (size_t i = 0; i < lines.n && !c; i++)
+        if (lines.v[i].change->class == diff_class(d))
+            c = lines.v[i].change;
     if (!c)
         return NULL;
     const struct object *o = c->before ? c->before : c->after;
