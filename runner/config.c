@@ -25,6 +25,8 @@ struct raw {
     char *options[OPT_COUNT];
     char **url_env;
     unsigned url_env_count;
+    char **sqlite_extensions;
+    unsigned sqlite_extensions_count;
     struct raw_waiver *waivers;
     unsigned waivers_count;
     struct raw_waiver *ignore; /* finding and revision are not in its schema */
@@ -76,6 +78,7 @@ static const cyaml_schema_value_t text_value = {
 
 static const cyaml_schema_field_t common_fields[] = {
     LIST("url_env", url_env, &text_value),
+    LIST("sqlite_extensions", sqlite_extensions, &text_value),
     LIST("waivers", waivers, &waiver_value),
     LIST("ignore", ignore, &ignore_value),
 };
@@ -420,6 +423,8 @@ static int fill(struct config *c, const struct raw *raw, yaml_document_t *doc, s
         c->options[o] = relative ? path_join(dir, raw->options[o]) : xstrdup(raw->options[o]);
     }
     copy_list(&c->url_env, raw->url_env, raw->url_env_count);
+    for (unsigned i = 0; i < raw->sqlite_extensions_count; i++)
+        strv_add_take(&c->sqlite_extensions, path_join(dir, raw->sqlite_extensions[i]));
 
     c->waivers = xcalloc(raw->waivers_count + 1, sizeof(*c->waivers));
     for (unsigned i = 0; i < raw->waivers_count; i++) {
@@ -557,6 +562,7 @@ void config_release(struct config *c)
     free(c->options);
     free(c->option_lines);
     strv_release(&c->url_env);
+    strv_release(&c->sqlite_extensions);
     for (size_t i = 0; i < c->nwaivers; i++) {
         struct waiver *w = &c->waivers[i];
         free(w->finding);

@@ -10,6 +10,7 @@
  * there), and:
  *
  *     url_env: [NAME, ...]   environment variables that hold the URL, instead of DATABASE_URL
+ *     sqlite_extensions: [FILE, ...]   shared libraries that every SQLite session loads
  *     waivers: [{finding, revision, object, reason, expires}, ...]
  *     ignore:  [{object, reason, expires}, ...]
  */
@@ -38,6 +39,7 @@ struct config {
     char **options;
     int *option_lines;
     struct strv url_env;
+    struct strv sqlite_extensions; /* paths, relative to the current folder */
     struct waiver *waivers;
     size_t nwaivers;
     struct ignore *ignores;

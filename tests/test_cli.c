@@ -611,6 +611,28 @@ START_TEST(doctor_says_what_is_found_and_shows_no_password)
 }
 END_TEST
 
+START_TEST(functions_of_the_projects_driver_come_from_an_extension)
+{
+    write_file("driver/migrations/1_a.sql",
+               "-- migrate:up\ncreate table t (a int);\ninsert into t values (twice(21));\n\n"
+               "-- migrate:down\ndrop table t;\n");
+    _cleanup_run_ struct run without = run("check driver --engine sqlite");
+    ck_assert_int_eq(without.r.status, 1);
+    has(without.out, "no such function: twice");
+    _cleanup_free_ char *config =
+        xasprintf("sqlite_extensions: [%s]\n", getenv("BELAY_TEST_EXTENSION"));
+    write_file("driver/belay.yaml", config);
+    _cleanup_free_ char *args =
+        xasprintf("check driver --config driver/belay.yaml --engine sqlite");
+    _cleanup_run_ struct run with = run(args);
+    ck_assert_msg(with.r.status == 0, "%s%s", with.out, with.errors);
+    write_file("driver/belay.yaml", "sqlite_extensions: [belay.yaml]\n");
+    _cleanup_run_ struct run wrong = run(args);
+    ck_assert_int_eq(wrong.r.status, 2);
+    has(wrong.errors, "cannot load the SQLite extension");
+}
+END_TEST
+
 int main(void)
 {
     if (!getenv("BELAY_BIN"))
@@ -642,6 +664,7 @@ int main(void)
     SUITE_ADD(s, git_base_checks_only_what_was_added_since);
     SUITE_ADD(s, run_compares_findings_with_what_a_scenario_expects);
     SUITE_ADD(s, doctor_says_what_is_found_and_shows_no_password);
+    SUITE_ADD(s, functions_of_the_projects_driver_come_from_an_extension);
     int rc = suite_run(s);
     struct err err = {0};
     tree_remove(folder, &err);

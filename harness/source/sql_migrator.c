@@ -257,8 +257,8 @@ static void add_hint(const struct sql_migrator *m, bool in_transaction, const ch
                    "one alone into a revision");
     } else if (has_word(e->message, "no such function: ")) {
         err_hint(e,
-                 "SQLite itself has no such function: the project's own program registers it, and "
-                 "belay does not run that program");
+                 "SQLite itself has no such function: the project's own program registers it; give "
+                 "belay the same in an extension, with sqlite_extensions in belay.yaml");
     } else if (strcmp(e->sqlstate, "55P04") == 0) {
         err_hint(e,
                  "a new enum value can be used after its transaction has ended: use it in a later "
