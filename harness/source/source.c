@@ -60,6 +60,49 @@ const struct strv *source_skipped(const struct source *s)
     return &s->skipped;
 }
 
+int source_own_url(const struct source *s, char **ret, struct err *err)
+{
+    if (s->ops->own_url)
+        return s->ops->own_url(s, ret, err);
+    *ret = NULL;
+    return 0;
+}
+
+int source_tracks(const struct source *s, struct db *db, bool *ret, struct err *err)
+{
+    static const char in_postgres[] =
+        "select 1 from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+        " where c.relkind in ('r', 'p', 'v') and c.relname = $1"
+        " and case when $2 = '' then pg_table_is_visible(c.oid) else n.nspname = $2 end";
+    static const char in_sqlite[] = "select 1 from sqlite_master where type in ('table', 'view')"
+                                    " and lower(name) = lower($1) and $2 = $2";
+    bool found = false;
+    for (size_t i = 0; s->version_tables[i] && !found; i++) {
+        const char *name = s->version_tables[i], *dot = strchr(name, '.');
+        _cleanup_free_ char *schema = xstrndup(name, dot ? (size_t)(dot - name) : 0);
+        const char *values[] = {dot ? dot + 1 : name, schema};
+        _cleanup_free_ char *one = NULL;
+        if (db_query_text(db, db_engine(db) == &engine_postgres ? in_postgres : in_sqlite, values,
+                          2, &one, err) < 0)
+            return err_prefix(err, "cannot look for the version table");
+        found = one != NULL;
+    }
+    *ret = found;
+    return 0;
+}
+
+int source_sql(const struct source *s, const struct engine *e, const struct revisions *list,
+               enum step_direction direction, char **ret, struct err *err)
+{
+    return s->ops->sql(s, e, list, direction, ret, err);
+}
+
+int source_new_revision(const struct source *s, const struct new_revision *n, char **ret_id,
+                        struct strv *ret_files, struct err *err)
+{
+    return s->ops->new_revision(s, n, ret_id, ret_files, err);
+}
+
 /* ---- migrators ---- */
 
 void step_result_release(struct step_result *r)
@@ -103,6 +146,11 @@ int migrator_straight(struct migrator *m, const struct revisions *list, size_t *
 int migrator_current(struct migrator *m, struct strv *ret, struct err *err)
 {
     return m->source->ops->current(m, ret, err);
+}
+
+int migrator_stamp(struct migrator *m, const struct revisions *heads, struct err *err)
+{
+    return m->source->ops->stamp(m, heads, err);
 }
 
 void migrator_cancel(struct migrator *m)

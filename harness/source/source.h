@@ -44,6 +44,11 @@ const char *const *source_version_tables(const struct source *s);
 /* The engine that the SQL itself shows (a construct only one engine has), else the one that the
  * folder is named after, or NULL: ask the user. */
 const struct engine *source_engine_hint(const struct source *s);
+/* The URL that the project itself connects to (Alembic's env.py knows it), password included. The
+ * caller owns *ret; NULL when the project names none. */
+int source_own_url(const struct source *s, char **ret, struct err *err);
+/* True when the database has the source's version table, whatever is in it. */
+int source_tracks(const struct source *s, struct db *db, bool *ret, struct err *err);
 /* Numbered files between the revisions that belay cannot run (Go migrations): worth a word to the
  * user. */
 const struct strv *source_skipped(const struct source *s);
@@ -111,7 +116,44 @@ int migrator_straight(struct migrator *m, const struct revisions *list, size_t *
  */
 int migrator_current(struct migrator *m, struct strv *ret, struct err *err);
 
+/*
+ * Makes the version table say that exactly these revisions and what they need are applied, and runs
+ * nothing else; versions that the graph does not know go. Empty: base. golang-migrate's mark of a
+ * dirty database is cleared.
+ */
+int migrator_stamp(struct migrator *m, const struct revisions *heads, struct err *err);
+
 /* Asks a step that runs in another thread, or is interrupted by a signal, to stop. */
 void migrator_cancel(struct migrator *m);
+
+/* ---- writing revisions and SQL ---- */
+
+/*
+ * The SQL that takes a database through the steps, version table included, without a database: what
+ * `belay sql` prints. The list is in the order of the steps, as graph_upgrade_path() and
+ * graph_downgrade_path() give it. The caller owns *ret. A missing downgrade, or a revision that
+ * needs a database to know its SQL, is ERR_SOURCE.
+ */
+int source_sql(const struct source *s, const struct engine *e, const struct revisions *list,
+               enum step_direction direction, char **ret, struct err *err);
+
+struct new_revision {
+    const char *message;             /* not empty */
+    bool autogenerate;               /* from the difference between models and a database */
+    const char *url;                 /* of that database; NULL: the project's own */
+    const struct revisions *parents; /* none: a new base; several: a merge */
+    const char *id;                  /* NULL: as the tool makes ids */
+    const char *branch_label;        /* or NULL */
+    const struct strv *depends_on;   /* ids or labels; or NULL */
+};
+
+/*
+ * Writes the files of a new revision the way the tool does. ret_id: its id, owned by the caller;
+ * ret_files: their paths. What the format cannot say (a merge where revisions form one line, an
+ * autogenerate without models) is ERR_USAGE. Nothing is written on failure. The source must be
+ * opened again to see it.
+ */
+int source_new_revision(const struct source *s, const struct new_revision *n, char **ret_id,
+                        struct strv *ret_files, struct err *err);
 
 #endif

@@ -9,6 +9,7 @@
 struct source_ops {
     /* Each follows the function of the same name in source.h. */
     void (*free)(struct source *s);
+    int (*own_url)(const struct source *s, char **ret, struct err *err); /* NULL: there is none */
     int (*migrator_open)(const struct source *s, const struct engine *e, const char *url,
                          unsigned db_flags, const struct db_proof *proof, struct migrator **ret,
                          struct err *err);
@@ -19,7 +20,12 @@ struct source_ops {
     int (*straight)(struct migrator *m, const struct revisions *list, size_t *ret_done,
                     struct step_result *ret, struct err *err);
     int (*current)(struct migrator *m, struct strv *ret, struct err *err);
+    int (*stamp)(struct migrator *m, const struct revisions *heads, struct err *err);
     void (*cancel)(struct migrator *m);
+    int (*sql)(const struct source *s, const struct engine *e, const struct revisions *list,
+               enum step_direction direction, char **ret, struct err *err);
+    int (*new_revision)(const struct source *s, const struct new_revision *n, char **ret_id,
+                        struct strv *ret_files, struct err *err);
 };
 
 /* Every kind's source begins with this. */

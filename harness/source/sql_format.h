@@ -2,8 +2,9 @@
  * SQL folders: what the formats are, how a revision's text is cut into what the format's own tool
  * would send, and what the folder holds. Private to harness/source.
  *
- * sql_format.c has the table of formats, sql_section.c cuts texts, sql_folder.c reads folders, and
- * sql_migrator.c runs what they found.
+ * sql_format.c has the table of formats, sql_section.c cuts texts, sql_folder.c reads folders,
+ * sql_migrator.c runs what they found, sql_offline.c writes it down instead, and sql_writer.c makes
+ * new files.
  */
 #ifndef BELAY_SQL_FORMAT_H
 #define BELAY_SQL_FORMAT_H
@@ -56,7 +57,7 @@ enum sql_transactions {
 struct version_table {
     const char *name;
     bool qualified; /* PostgreSQL: in the schema that was current when the session began */
-    const char *create_postgres, *create_sqlite;
+    const char *create_postgres, *create_sqlite; /* when it is missing */
     /* {table} and {version} are replaced; NULL where the table holds one row, the last version */
     const char *up, *down;
     const char *select;
@@ -124,6 +125,26 @@ struct sql_source {
     size_t n, cap;
     struct script **by_position; /* by revision->position */
 };
+
+/* ---- sql_offline.c ---- */
+
+/* A statement of struct version_table with its places filled in. The caller owns it. */
+char *version_expand(const char *template, const char *table, const char *version);
+
+/* What records a step in the version table, without a last semicolon; dirty is golang-migrate's.
+ * The caller owns it. */
+char *version_record(const struct sql_source *s, const char *table, const struct script *script,
+                     enum step_direction direction, bool dirty);
+
+/* source_sql() */
+int sql_offline(const struct source *s, const struct engine *e, const struct revisions *list,
+                enum step_direction direction, char **ret, struct err *err);
+
+/* ---- sql_writer.c ---- */
+
+/* source_new_revision() */
+int sql_new_revision(const struct source *s, const struct new_revision *n, char **ret_id,
+                     struct strv *ret_files, struct err *err);
 
 /* ---- sql_migrator.c ---- */
 

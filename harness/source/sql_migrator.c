@@ -57,57 +57,17 @@ static bool has_word(const char *text, const char *word)
 
 /* ---- the version table ---- */
 
-static char *expand(const char *template, const char *table, const char *version)
-{
-    struct str s = {0};
-    while (*template) {
-        if (str_starts(template, "{table}")) {
-            str_add(&s, table);
-            template += strlen("{table}");
-        } else if (str_starts(template, "{version}")) {
-            str_addc(&s, '\'');
-            for (const char *c = version; *c; c++)
-                str_addf(&s, *c == '\'' ? "''" : "%c", *c);
-            str_addc(&s, '\'');
-            template += strlen("{version}");
-        } else {
-            str_addc(&s, *template ++);
-        }
-    }
-    return str_take(&s);
-}
-
-/* golang-migrate keeps one row: the last version and whether it was left half done. */
-static char *single_row_sql(const struct sql_migrator *m, const struct script *script,
-                            enum step_direction direction, bool dirty)
-{
-    const char *version = script->version;
-    if (direction == STEP_DOWN) {
-        const struct script *all = m->source->scripts;
-        version = script == all ? NULL : script[-1].version;
-    }
-    /* the tool truncates; what one sees is the same, and deleting one row is far cheaper */
-    if (!version && !dirty)
-        return xasprintf("delete from %s", m->table);
-    return xasprintf(
-        "begin; delete from %s; insert into %s (version, dirty) values (%s, %s); commit", m->table,
-        m->table, version ? version : "-1", dirty ? "true" : "false");
-}
-
 /* What records the step in the version table. The caller owns the result. */
 static char *record_sql(const struct sql_migrator *m, const struct script *script,
                         enum step_direction direction, bool dirty)
 {
-    const struct version_table *t = &m->format->table;
-    if (!t->up)
-        return single_row_sql(m, script, direction, dirty);
-    char *sql = expand(direction == STEP_UP ? t->up : t->down, m->table, script->version);
     const char *path =
         m->format->keeps_search_path ? session_state_get(m->state, "search_path") : NULL;
+    char *sql = version_record(m->source, m->table, script, direction, dirty);
     if (!path)
         return sql;
     _cleanup_free_ char *record = sql;
-    _cleanup_free_ char *quoted = expand("{version}", "", path);
+    _cleanup_free_ char *quoted = quote_with(path, '\'');
     return xasprintf("select set_config('search_path', %s, false); %s", quoted, record);
 }
 
@@ -124,7 +84,7 @@ static int create_table(struct sql_migrator *m, unsigned flags, struct err *err)
     if (flags & DB_OPEN_READONLY)
         return 0;
     _cleanup_free_ char *sql =
-        expand(postgres ? t->create_postgres : t->create_sqlite, m->table, "");
+        version_expand(postgres ? t->create_postgres : t->create_sqlite, m->table, "");
     if (db_run(m->db, sql, DB_RUN_WHOLE, NULL, err) < 0)
         return err_prefix(err, "cannot make the version table %s", m->table);
     struct strv ignored = {0}; /* "already exists, skipping" */
@@ -179,7 +139,7 @@ static int sql_current(struct migrator *base, struct strv *ret, struct err *err)
 {
     struct sql_migrator *m = self(base);
     const struct sql_source *s = m->source;
-    _cleanup_free_ char *sql = expand(m->format->table.select, m->table, "");
+    _cleanup_free_ char *sql = version_expand(m->format->table.select, m->table, "");
     _cleanup_rows_ struct rows *rows = NULL;
     _cleanup_free_ bool *applied = xcalloc(s->n, 1);
     _cleanup_strv_ struct strv unknown = {0};
@@ -212,6 +172,64 @@ static int sql_current(struct migrator *base, struct strv *ret, struct err *err)
     for (size_t i = 0; i < unknown.n; i++)
         strv_add(ret, unknown.v[i]);
     return 0;
+}
+
+/* ';'-separated statements in one transaction. */
+static int run_stamp(struct sql_migrator *m, const char *statements, struct err *err)
+{
+    _cleanup_free_ char *sql = xasprintf("begin; %s commit", statements);
+    if (db_run(m->db, sql, DB_RUN_WHOLE, NULL, err) == 0)
+        return 0;
+    _cleanup_err_ struct err ignored = {0}; /* the first error is the one to tell */
+    if (db_in_transaction(m->db))
+        db_run(m->db, "rollback", DB_RUN_WHOLE, NULL, &ignored);
+    return err_prefix(err, "cannot write the version table %s", m->table);
+}
+
+/* golang-migrate's one row; a mark of dirt goes too, as with its "force". */
+static int stamp_single_row(struct sql_migrator *m, const struct revisions *wanted, struct err *err)
+{
+    const struct script *last =
+        wanted->n ? m->source->by_position[wanted->v[wanted->n - 1]->position] : NULL;
+    _cleanup_free_ char *sql =
+        last ? version_record(m->source, m->table, last, STEP_UP, false)
+             : version_record(m->source, m->table, m->source->scripts, STEP_DOWN, false);
+    return db_run(m->db, sql, DB_RUN_WHOLE, NULL, err) < 0
+               ? err_prefix(err, "cannot write the version table %s", m->table)
+               : 0;
+}
+
+/* Rows that are right already stay as they are: they may say when they were written. */
+static int sql_stamp(struct migrator *base, const struct revisions *heads, struct err *err)
+{
+    struct sql_migrator *m = self(base);
+    const struct graph *g = m->source->base.graph;
+    const struct version_table *t = &m->format->table;
+    const struct revisions nothing = {0};
+    _cleanup_revisions_ struct revisions wanted = {0};
+    _cleanup_strv_ struct strv applied = {0};
+    graph_upgrade_path(g, &nothing, heads, &wanted);
+    if (!t->up)
+        return stamp_single_row(m, &wanted, err);
+    if (sql_current(base, &applied, err) < 0)
+        return -1;
+    _cleanup_str_ struct str sql = {0};
+    for (size_t i = 0; i < applied.n; i++) {
+        const struct revision *r = graph_find(g, applied.v[i]);
+        if (r && revisions_has(&wanted, r))
+            continue;
+        const char *version = r ? m->source->by_position[r->position]->version : applied.v[i];
+        _cleanup_free_ char *down = version_expand(t->down, m->table, version);
+        str_addf(&sql, "%s; ", down);
+    }
+    for (size_t i = 0; i < wanted.n; i++) {
+        if (strv_has(&applied, wanted.v[i]->id))
+            continue;
+        const struct script *script = m->source->by_position[wanted.v[i]->position];
+        _cleanup_free_ char *up = version_expand(t->up, m->table, script->version);
+        str_addf(&sql, "%s; ", up);
+    }
+    return sql.len ? run_stamp(m, str_get(&sql), err) : 0;
 }
 
 /* ---- errors ---- */
@@ -563,5 +581,8 @@ const struct source_ops sql_source_ops = {
     .step = sql_step,
     .straight = sql_straight,
     .current = sql_current,
+    .stamp = sql_stamp,
     .cancel = sql_cancel,
+    .sql = sql_offline,
+    .new_revision = sql_new_revision,
 };
