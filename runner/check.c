@@ -9,6 +9,7 @@
 #include "harness/engine/sqlite_extension.h"
 #include "runner/git.h"
 #include "runner/interrupt.h"
+#include "runner/project.h"
 #include "runner/roundtrip.h"
 #include "runner/terminal.h"
 
@@ -41,8 +42,7 @@ int check_run(const struct check_request *q, struct check_result *ret, struct er
 {
     const struct settings *s = q->settings;
     _cleanup_source_ struct source *source = NULL;
-    const char *dir = settings_dir(s, q->dir);
-    if (source_open(dir, settings_get(s, OPT_FORMAT), &source, err) < 0)
+    if (project_open(s, q->config, q->dir, &source, err) < 0)
         return -1;
     const struct engine *engine = NULL;
     if (choose_engine(q, source, &engine, err) < 0)

@@ -11,6 +11,7 @@
 #include "harness/engine/scratch.h"
 #include "harness/source/source.h"
 #include "runner/cli.h"
+#include "runner/project.h"
 #include "runner/terminal.h"
 
 #define LABEL_WIDTH 16
@@ -147,8 +148,8 @@ static void say_project(struct doctor *d, const struct engine **ret_engine)
     const struct settings *s = &d->cli->settings;
     _cleanup_source_ struct source *source = NULL;
     _cleanup_err_ struct err err = {0};
-    const char *dir = settings_dir(s, d->cli->args.n ? d->cli->args.v[0] : NULL);
-    if (source_open(dir, settings_get(s, OPT_FORMAT), &source, &err) < 0) {
+    const char *dir = d->cli->args.n ? d->cli->args.v[0] : NULL;
+    if (project_open(s, &d->cli->config, dir, &source, &err) < 0) {
         say(d, ABSENT, "migrations", err.message, err.hint);
         return;
     }

@@ -6,6 +6,7 @@
 #include "harness/base/file.h"
 #include "harness/source/source.h"
 #include "runner/cli.h"
+#include "runner/project.h"
 
 static const char rest[] =
     "\n"
@@ -92,7 +93,7 @@ int cmd_init(struct cli *cli, struct err *err)
     const struct engine *engine = NULL;
     if (settings_engine(set, &engine, err) < 0)
         return -1;
-    if (source_open(dir, format, &source, &none) == 0) {
+    if (project_open(set, &cli->config, dir, &source, &none) == 0) {
         const char *below = path_relative(source_dir(source), dir);
         add_line(&text, "dir", strcmp(source_dir(source), dir) == 0 ? "." : below);
         add_line(&text, "format", source_format(source));

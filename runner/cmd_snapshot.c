@@ -10,6 +10,7 @@
 #include "harness/source/source.h"
 #include "runner/cli.h"
 #include "runner/output.h"
+#include "runner/project.h"
 #include "runner/report.h"
 
 static int snapshot_of_url(const char *url, const struct source *source, struct snapshot **ret,
@@ -81,7 +82,7 @@ static int named_source(const struct cli *cli, struct source **ret, struct err *
     const char *dir = settings_get(&cli->settings, OPT_DIR);
     const char *format = settings_get(&cli->settings, OPT_FORMAT);
     *ret = NULL;
-    return dir || format ? source_open(dir ? dir : ".", format, ret, err) : 0;
+    return dir || format ? project_open(&cli->settings, &cli->config, dir, ret, err) : 0;
 }
 
 int cmd_snapshot(struct cli *cli, struct err *err)

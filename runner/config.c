@@ -419,7 +419,9 @@ static int fill(struct config *c, const struct raw *raw, yaml_document_t *doc, s
         char name[24];
         option_key(o, name, sizeof(name));
         c->option_lines[o] = key_line(doc, root, name);
-        bool relative = option_specs[o].flags & OPTION_PATH;
+        unsigned flags = option_specs[o].flags;
+        bool relative =
+            flags & OPTION_PATH || (flags & OPTION_PROGRAM && strchr(raw->options[o], '/'));
         c->options[o] = relative ? path_join(dir, raw->options[o]) : xstrdup(raw->options[o]);
     }
     copy_list(&c->url_env, raw->url_env, raw->url_env_count);

@@ -14,7 +14,9 @@
     (O(BASELINE) | O(ENGINE) | O(KEEP_SCRATCH) | O(LATEST) | O(MIN_REVISION) | O(QUICK) |          \
      O(SCRATCH_URL) | O(SINCE) | O(URL))
 /* Source folders and their format, for the version tables that a snapshot leaves out. */
-#define SOURCE (O(DIR) | O(FORMAT))
+#define SOURCE                                                                                     \
+    (O(ALEMBIC_CONFIG) | O(DIR) | O(FORMAT) | O(ISOLATION) | O(PYTHON) | O(SECTION) | O(TIMEOUT) | \
+     O(X_ARG))
 
 static const char check_help[] =
     "DIR is the folder of the migrations, or one above it (migrations, db/migrations\n"

@@ -12,9 +12,12 @@ const char *const report_formats[] = {"text", "json", "junit", NULL};
 
 static const char *const colors[] = {"auto", "always", "never", NULL};
 static const char *const engine_names[] = {"sqlite", "postgres", "postgresql", NULL};
+static const char *const isolations[] = {"run", "step", NULL};
 static const char *const severities[] = {"error", "warning", "note", NULL};
 
 const struct option_spec option_specs[OPT_COUNT] = {
+    [OPT_ALEMBIC_CONFIG] = {"alembic-config", 0, "FILE", "Alembic's alembic.ini or pyproject.toml",
+                            OPTION_CONFIG | OPTION_PATH, NULL},
     [OPT_BASELINE] = {"baseline", 0, "FILE", "SQL file to run before the first revision",
                       OPTION_CONFIG | OPTION_PATH, NULL},
     [OPT_COLOR] = {"color", 0, "WHEN", "colour: auto, always or never", 0, colors},
@@ -28,6 +31,8 @@ const struct option_spec option_specs[OPT_COUNT] = {
                     OPTION_CONFIG | OPTION_MANY, NULL},
     [OPT_GIT_BASE] = {"git-base", 0, "REF", "check only revisions added since REF", 0, NULL},
     [OPT_HELP] = {"help", 'h', NULL, "show help", OPTION_SWITCH | OPTION_BARE, NULL},
+    [OPT_ISOLATION] = {"isolation", 0, "HOW", "run Alembic's env.py once (run) or for each step",
+                       OPTION_CONFIG, isolations},
     [OPT_KEEP_SCRATCH] = {"keep-scratch", 0, NULL,
                           "leave the scratch databases and print their URL", OPTION_SWITCH, NULL},
     [OPT_LATEST] = {"latest", 0, "N", "check only the last N revisions",
@@ -36,16 +41,24 @@ const struct option_spec option_specs[OPT_COUNT] = {
                           NULL},
     [OPT_OUTPUT] = {"output", 'o', "FILE", "write to FILE instead of stdout (repeatable)",
                     OPTION_MANY, NULL},
+    [OPT_PYTHON] = {"python", 0, "PROGRAM", "the interpreter of an Alembic project",
+                    OPTION_CONFIG | OPTION_PROGRAM, NULL},
     [OPT_QUICK] = {"quick", 0, NULL, "the climb only: every revision up, nothing down",
                    OPTION_SWITCH | OPTION_CONFIG, NULL},
     [OPT_QUIET] = {"quiet", 'q', NULL, "only findings and the summary", OPTION_SWITCH, NULL},
     [OPT_SCRATCH_URL] = {"scratch-url", 0, "URL",
                          "make scratch databases on this PostgreSQL server", OPTION_CONFIG, NULL},
+    [OPT_SECTION] = {"section", 'n', "NAME", "section of alembic.ini, as alembic -n takes it",
+                     OPTION_CONFIG, NULL},
     [OPT_SINCE] = {"since", 0, "REV", "check only revisions that REV does not contain",
                    OPTION_SCENARIO, NULL},
+    [OPT_TIMEOUT] = {"timeout", 0, "SECONDS", "when a project's Python counts as hung (120)",
+                     OPTION_CONFIG | OPTION_NUMBER, NULL},
     [OPT_URL] = {"url", 'u', "URL", "the project's database", OPTION_CONFIG, NULL},
     [OPT_VERBOSE] = {"verbose", 'v', NULL, "leave nothing out", OPTION_SWITCH, NULL},
     [OPT_VERSION] = {"version", 0, NULL, "show belay's version", OPTION_SWITCH | OPTION_BARE, NULL},
+    [OPT_X_ARG] = {"x-arg", 'x', "ARG", "for env.py, as alembic -x takes it (repeatable)",
+                   OPTION_CONFIG | OPTION_MANY, NULL},
 };
 
 /* "a, b or c" */
@@ -89,6 +102,9 @@ static int add_one(struct settings *s, unsigned option, unsigned level, const ch
     enum err_code code = level == 0 ? ERR_CONFIG : ERR_USAGE;
     if (!*value)
         return err_set(err, code, "%s: empty value", origin);
+    /* as people type it for alembic itself */
+    if (option == OPT_CONFIG && (str_ends(value, ".ini") || str_ends(value, ".toml")))
+        option = OPT_ALEMBIC_CONFIG;
     if (option == OPT_FORMAT && list_has(report_formats, value)) {
         option = OPT_REPORT;
     } else if (option == OPT_FORMAT) {
@@ -160,6 +176,13 @@ const char *settings_origin(const struct settings *s, unsigned option)
 {
     const struct setting *found = find_setting(s, option);
     return found ? found->origin : NULL;
+}
+
+void settings_list(const struct settings *s, unsigned option, struct strv *ret)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (s->v[i].option == option && settings_wins(s, &s->v[i]))
+            strv_add(ret, s->v[i].value);
 }
 
 bool settings_on(const struct settings *s, unsigned option)

@@ -12,10 +12,12 @@
 #include <stddef.h>
 
 #include "harness/base/err.h"
+#include "harness/base/str.h"
 #include "harness/engine/engine.h"
 #include "runner/result.h"
 
 enum option_id {
+    OPT_ALEMBIC_CONFIG,
     OPT_BASELINE,
     OPT_COLOR,
     OPT_CONFIG,
@@ -25,17 +27,22 @@ enum option_id {
     OPT_FORMAT,
     OPT_GIT_BASE,
     OPT_HELP,
+    OPT_ISOLATION,
     OPT_KEEP_SCRATCH,
     OPT_LATEST,
     OPT_MIN_REVISION,
     OPT_OUTPUT,
+    OPT_PYTHON,
     OPT_QUICK,
     OPT_QUIET,
     OPT_SCRATCH_URL,
+    OPT_SECTION,
     OPT_SINCE,
+    OPT_TIMEOUT,
     OPT_URL,
     OPT_VERBOSE,
     OPT_VERSION,
+    OPT_X_ARG,
     OPT_COUNT, /* of the rows of the table */
     /* --format takes a report format too; it is kept apart, so that the two kinds do not hide each
        other */
@@ -51,6 +58,7 @@ enum option_flags {
     OPTION_SCENARIO =
         64,           /* may stand in a scenario.yaml too, where OPTION_CONFIG alone would not do */
     OPTION_BARE = 32, /* about the command line itself: no BELAY_* */
+    OPTION_PROGRAM = 128, /* a program: a path when it holds a slash, else looked up in PATH */
 };
 
 struct option_spec {
@@ -85,6 +93,8 @@ int settings_add(struct settings *s, unsigned option, unsigned level, const char
 /* The value that wins, or NULL. */
 const char *settings_get(const struct settings *s, unsigned option);
 bool settings_on(const struct settings *s, unsigned option);
+/* Every value that the level which wins gives, in order; the caller owns them. */
+void settings_list(const struct settings *s, unsigned option, struct strv *ret);
 int settings_number(const struct settings *s, unsigned option); /* 0 when not given */
 /* Where the winning value comes from, or NULL. */
 const char *settings_origin(const struct settings *s, unsigned option);

@@ -102,7 +102,8 @@ static inline void project_open(struct project *p, const char *format, const str
     for (int n = 0; revisions[n].up; n++)
         add_revision(p, n + 1, &revisions[n]);
     _cleanup_free_ char *folder = path_join(p->dir, "m");
-    ck_assert_msg(source_open(folder, NULL, &p->source, &err) == 0, "%s: %s", format, err.message);
+    ck_assert_msg(source_open(&(struct source_options){.dir = folder}, &p->source, &err) == 0,
+                  "%s: %s", format, err.message);
     ck_assert_str_eq(source_format(p->source), format);
     ck_assert_msg(migrator_open(p->source, e, scratch_url(p->scratch), DB_OPEN_SCRATCH, NULL, &p->m,
                                 &err) == 0,

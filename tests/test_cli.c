@@ -151,7 +151,7 @@ static const struct {
     {"check --quik", "unknown option --quik", "did you mean --quick?"},
     {"check --quik=no", "unknown option --quik\n", "did you mean --quick?"},
     {"--quik check", "unknown option --quik", "did you mean --quick?"},
-    {"check -x", "unknown option -x", "\"belay help check\" lists the options"},
+    {"check -z", "unknown option -z", "\"belay help check\" lists the options"},
     {"version --dir x", "option --dir does not go with \"belay version\"", NULL},
     {"diff a", "too few arguments for \"belay diff\"", "usage: belay diff A B"},
     {"diff a b c", "too many arguments for \"belay diff\"", NULL},

@@ -102,7 +102,8 @@ static const struct {
      "2: unknown key \"waviers\" (did you mean \"waivers\"?)"},
     {"dashes", "dir: a\n\nfail-on: error\n",
      "3: unknown key \"fail-on\" (did you mean \"fail_on\"?)"},
-    {"far key", "database: x\n", "1: unknown key \"database\" | the keys here are baseline, dir,"},
+    {"far key", "database: x\n",
+     "1: unknown key \"database\" | the keys here are alembic_config, baseline,"},
     {"unknown key in a waiver",
      "waivers:\n  - finding: irreversible\n    reason: x\n  - finding: irreversible\n"
      "    reason: y\n    expire: 2030-01-01\n",

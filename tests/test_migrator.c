@@ -405,7 +405,7 @@ START_TEST(a_revision_may_not_take_the_version_table_away)
         _cleanup_err_ struct err err = {0};
         migrator_close(p.m);
         source_free(p.source);
-        ck_assert_int_eq(source_open(folder, NULL, &p.source, &err), 0);
+        ck_assert_int_eq(source_open(&(struct source_options){.dir = folder}, &p.source, &err), 0);
         ck_assert_int_eq(migrator_open(p.source, p.engine, scratch_url(p.scratch), DB_OPEN_SCRATCH,
                                        NULL, &p.m, &err),
                          0);

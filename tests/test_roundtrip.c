@@ -200,7 +200,7 @@ static void check_history(const struct history *h, const struct engine *e)
     _cleanup_source_ struct source *source = NULL;
     _cleanup_free_ char *dir = folder_of(h);
     struct check_result r = {0};
-    if (source_open(dir, "dbmate", &source, &err) < 0)
+    if (source_open(&(struct source_options){.dir = dir, .format = "dbmate"}, &source, &err) < 0)
         ck_abort_msg("%s: %s", h->name, err.message);
     struct check_options o = {.source = source,
                               .engine = e,

@@ -16,7 +16,8 @@ static struct source *opened(const char *dir, const char *format)
 {
     _cleanup_err_ struct err e = {0};
     struct source *s = NULL;
-    ck_assert_msg(source_open(dir, format, &s, &e) == 0, "%s", e.message);
+    ck_assert_msg(source_open(&(struct source_options){.dir = dir, .format = format}, &s, &e) == 0,
+                  "%s", e.message);
     return s;
 }
 
@@ -322,7 +323,8 @@ START_TEST(bad_folders_are_refused_with_place_and_hint)
         folder_fill(dir, cases[i].files);
         _cleanup_err_ struct err e = {0};
         _cleanup_source_ struct source *s = NULL;
-        ck_assert_msg(source_open(dir, NULL, &s, &e) < 0, "%s: accepted", cases[i].name);
+        ck_assert_msg(source_open(&(struct source_options){.dir = dir}, &s, &e) < 0, "%s: accepted",
+                      cases[i].name);
         ck_assert_msg(e.code == cases[i].code, "%s: code %d: %s", cases[i].name, e.code, e.message);
         ck_assert_msg(strstr(e.message, cases[i].fails_like), "%s: %s", cases[i].name, e.message);
         ck_assert_msg(e.hint && strstr(e.hint, cases[i].hint_like), "%s: hint %s", cases[i].name,
@@ -341,7 +343,7 @@ START_TEST(text_that_is_not_utf8_is_refused_with_its_line)
     folder_write(dir, "1_a.sql", text, strlen(text));
     _cleanup_err_ struct err e = {0};
     _cleanup_source_ struct source *s = NULL;
-    ck_assert_int_lt(source_open(dir, NULL, &s, &e), 0);
+    ck_assert_int_lt(source_open(&(struct source_options){.dir = dir}, &s, &e), 0);
     ck_assert_int_eq(e.code, ERR_SOURCE);
     ck_assert_msg(strstr(e.message, "1_a.sql is not UTF-8"), "%s", e.message);
     ck_assert_int_eq(e.line, 3);
@@ -356,7 +358,7 @@ START_TEST(a_file_that_cannot_be_read_is_named)
     ck_assert_int_eq(symlink("/nonexistent", link), 0);
     _cleanup_err_ struct err e = {0};
     _cleanup_source_ struct source *s = NULL;
-    ck_assert_int_lt(source_open(dir, NULL, &s, &e), 0);
+    ck_assert_int_lt(source_open(&(struct source_options){.dir = dir}, &s, &e), 0);
     ck_assert_int_eq(e.code, ERR_CONFIG);
     ck_assert_msg(strstr(e.message, "cannot read") && strstr(e.file, "2_b.sql"), "%s", e.message);
 }
@@ -366,10 +368,12 @@ START_TEST(a_folder_that_is_not_there_is_a_configuration_error)
 {
     _cleanup_err_ struct err e = {0};
     _cleanup_source_ struct source *s = NULL;
-    ck_assert_int_lt(source_open("/nonexistent/migrations", NULL, &s, &e), 0);
+    ck_assert_int_lt(
+        source_open(&(struct source_options){.dir = "/nonexistent/migrations"}, &s, &e), 0);
     ck_assert_int_eq(e.code, ERR_CONFIG);
     ck_assert(strstr(e.message, "/nonexistent/migrations"));
-    ck_assert_int_lt(source_open("/tmp", "flyweight", &s, &e), 0);
+    ck_assert_int_lt(
+        source_open(&(struct source_options){.dir = "/tmp", .format = "flyweight"}, &s, &e), 0);
     ck_assert_int_eq(e.code, ERR_USAGE);
     ck_assert(strstr(e.hint, "golang-migrate"));
 }

@@ -184,7 +184,8 @@ static void reopen(struct project *p)
     _cleanup_free_ char *dir = xstrdup(source_dir(p->source));
     migrator_close(TAKE_PTR(p->m));
     source_free(TAKE_PTR(p->source));
-    ck_assert_msg(source_open(dir, NULL, &p->source, &err) == 0, "%s", err.message);
+    ck_assert_msg(source_open(&(struct source_options){.dir = dir}, &p->source, &err) == 0, "%s",
+                  err.message);
     ASSERT_OK(migrator_open(p->source, p->engine, scratch_url(p->scratch), DB_OPEN_SCRATCH, NULL,
                             &p->m, &err),
               &err);

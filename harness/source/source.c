@@ -5,8 +5,9 @@
 
 /* ---- sources ---- */
 
-int source_open(const char *dir, const char *format, struct source **ret, struct err *err)
+int source_open(const struct source_options *o, struct source **ret, struct err *err)
 {
+    const char *format = o->format;
     bool known = !format;
     for (size_t i = 0; !known && source_formats[i]; i++)
         known = strcmp(source_formats[i], format) == 0;
@@ -17,7 +18,7 @@ int source_open(const char *dir, const char *format, struct source **ret, struct
         err_set(err, ERR_USAGE, "there is no format \"%s\"", format);
         return err_hint(err, "formats: %s", str_get(&names));
     }
-    return sql_source_open(dir, format, ret, err);
+    return sql_source_open(o->dir ? o->dir : ".", format, ret, err);
 }
 
 void source_free(struct source *s)

@@ -1,9 +1,9 @@
 /*
  * Where revisions come from and how they are applied: an SQL folder (belay's own format, dbmate,
- * golang-migrate, goose, diesel); later Alembic and user commands.
+ * golang-migrate, goose, diesel) or an Alembic project; later user commands.
  *
  *     struct source *s;
- *     source_open("migrations", NULL, &s, err);
+ *     source_open(&(struct source_options){.dir = "migrations"}, &s, err);
  *     const struct graph *g = source_graph(s);
  *
  *     struct migrator *m;
@@ -25,10 +25,23 @@
 struct source;
 struct migrator;
 
-/* Opens the folder in the named format ("belay", "dbmate", "golang-migrate", "goose", "diesel"), or
- * in the one that its contents show. No migrations, two formats at once, files that cannot be read
- * or lack their markers: ERR_SOURCE or ERR_CONFIG with file, line and hint. */
-int source_open(const char *dir, const char *format, struct source **ret, struct err *err);
+struct source_options {
+    const char *dir;    /* the folder of the migrations, or one above it; NULL: the current one */
+    const char *format; /* one of source_formats; NULL: what the contents show */
+    /* for Alembic alone */
+    const char *config_file; /* alembic.ini or pyproject.toml; NULL: $ALEMBIC_CONFIG, or in dir */
+    const char *section;     /* as `alembic -n` takes it; NULL: "alembic" */
+    const char *python;      /* the project's interpreter; NULL: the first that has Alembic */
+    const struct strv *x;    /* as `alembic -x` takes them; or NULL */
+    const struct strv *url_env; /* variables that env.py reads the URL from; or NULL */
+    bool isolate_steps;         /* run env.py anew for every step */
+    int timeout; /* seconds until the project's Python counts as hung; 0: a default */
+};
+
+/* Opens the folder in the named format, or in the one that its contents show; nothing of the
+ * options is kept. No migrations, two formats at once, files that cannot be read or lack their
+ * markers: ERR_SOURCE or ERR_CONFIG with file, line and hint. */
+int source_open(const struct source_options *o, struct source **ret, struct err *err);
 void source_free(struct source *s);
 DEFINE_CLEANUP(struct source *, source_free);
 #define _cleanup_source_ _cleanup_(cleanup_source_free)
