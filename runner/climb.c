@@ -103,14 +103,14 @@ static int second_upgrade(struct walk *w, size_t i, const struct snapshot *top,
     if (!walk_differs(w, top, reup, &d))
         return 0;
     *ret = VERDICT_DIRTY;
-    if (confirm(w, i, top, down, reup, err) < 0)
+    if (confirm(w, i, top, down, reup, err) < 0 && !w->stopped)
         return -1;
     diff_release(&d);
     if (walk_differs(w, top, reup, &d))
         walk_add_difference(
             w, "reupgrade-differs", r, STEP_UP, &d,
             "upgraded a second time, the revision gives another schema than the first time");
-    return 0;
+    return w->stopped ? -1 : 0;
 }
 
 static int try_downgrade(struct walk *w, size_t i, const struct snapshot *top, bool empty_upgrade,
@@ -156,15 +156,15 @@ static int try_downgrade(struct walk *w, size_t i, const struct snapshot *top, b
     if (!walk_differs(w, w->state, down, &d))
         return second_upgrade(w, i, top, down, ret, err);
     *ret = VERDICT_DIRTY;
-    if (confirm(w, i, top, down, NULL, err) < 0)
-        return -1;
+    if (confirm(w, i, top, down, NULL, err) < 0 && !w->stopped)
+        return -1; /* a walk that must stop here still says what it saw */
     diff_release(&d);
     if (walk_differs(w, w->state, down, &d)) {
         struct finding *f = walk_add_difference(w, "downgrade-leaves-trace", r, STEP_DOWN, &d,
                                                 "up and down again, the schema is not what it was");
         f->hint = diff_hint(&d);
     }
-    return 0;
+    return w->stopped ? -1 : 0;
 }
 
 static void check_indexes(struct walk *w, const struct revision *r, const struct delta *d)

@@ -208,8 +208,11 @@ int line_drop_roles(struct line_env *env, const struct strv *roles, struct err *
 
 int line_keep(struct line *l, char **ret_url, struct err *err)
 {
-    (void)err;
+    _cleanup_db_ struct db *db = NULL;
     line_close_sessions(l);
+    if (db_open(l->env->engine, scratch_url(l->scratch), DB_OPEN_SCRATCH, &db, err) < 0 ||
+        schema_tracker_remove(db, err) < 0)
+        return -1;
     *ret_url = xstrdup(scratch_url(l->scratch));
     l->scratch = NULL;
     return 0;

@@ -61,6 +61,13 @@ static int proved(struct walk *w, bool *ret, struct err *err)
     return 0;
 }
 
+/* What --keep-scratch keeps is the head of the history: after the descent there is nothing to look at. */
+static int keep_head(struct walk *w, struct err *err)
+{
+    _cleanup_line_ struct line *head = NULL;
+    return line_copy(w->line, &head, err) < 0 ? -1 : line_keep(head, &w->result->kept_url, err);
+}
+
 static int walk_all(struct walk *w, bool *ret_proved, struct err *err)
 {
     const struct check_options *o = w->o;
@@ -72,6 +79,8 @@ static int walk_all(struct walk *w, bool *ret_proved, struct err *err)
         return -1;
     if (!*ret_proved)
         return 0;
+    if (o->keep_scratch && keep_head(w, err) < 0)
+        return -1;
     if (o->quick) {
         w->result->descent = xstrdup("not run: --quick");
     } else if (w->at > w->segment &&
@@ -84,8 +93,6 @@ static int walk_all(struct walk *w, bool *ret_proved, struct err *err)
         return -1;
     if (!*ret_proved)
         return 0;
-    if (o->keep_scratch && w->line && line_keep(w->line, &w->result->kept_url, err) < 0)
-        return -1;
     if (o->quick)
         w->result->straight_run = xstrdup("not run: --quick");
     else if (walk_straight_run(w, &w->result->straight_run, err) < 0)

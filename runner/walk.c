@@ -221,13 +221,19 @@ void walk_note_roles(struct walk *w, const struct snapshot *s)
 
 int walk_reset_server(struct walk *w, struct err *err)
 {
-    if (!scratch_pool_is_private(w->o->pool)) {
-        err_set(err, ERR_ENV,
-                "the history makes roles, which belong to the whole server, and the "
-                "check must start again from none");
-        return err_hint(err, "leave out --scratch-url: belay then starts a server of its own");
-    }
-    return line_drop_roles(&w->env, &w->roles, err);
+    if (scratch_pool_is_private(w->o->pool))
+        return line_drop_roles(&w->env, &w->roles, err);
+    _cleanup_free_ char *roles = strv_join(&w->roles, ", ");
+    struct finding *f = walk_add_finding(w, "not-repeatable", NULL, STEP_UP);
+    f->message =
+        xasprintf("the history makes roles (%s), which belong to the whole server: the check "
+                  "would have to start again without them, and cannot go on",
+                  roles);
+    f->hint =
+        xstrdup("leave out --scratch-url: belay then starts a server of its own. A role that a "
+                "downgrade leaves behind is still on the server");
+    w->stopped = true;
+    return err_set(err, ERR_SOURCE, "%s", f->message);
 }
 
 /* Brings the clean line to S(upto). In exclusive mode nothing else may be alive. */

@@ -117,7 +117,8 @@ int walk_replay(struct walk *w, struct line *l, size_t i, enum step_direction di
                 struct err *err);
 /* Notes the roles that the history made. */
 void walk_note_roles(struct walk *w, const struct snapshot *s);
-/* Drops them; no line may be alive. ERR_ENV on a server that is not belay's own. */
+/* Drops them; no line may be alive. On a server that is not belay's own nobody can tell whose a role is:
+ * there the walk is at its end (w->stopped), with a finding that says so. */
 int walk_reset_server(struct walk *w, struct err *err);
 /* A line at the clean S(upto), for any use. In exclusive mode it takes the place of w->line. */
 int walk_clean_line(struct walk *w, size_t upto, struct line **ret, struct err *err);

@@ -32,8 +32,8 @@ int schema_read(struct db *db, const struct schema_options *options, struct snap
 struct schema_tracker;
 int schema_tracker_new(struct db *db, const struct schema_options *options,
                        struct schema_tracker **ret, struct err *err);
-/* The schema now. Call after every step. `suspicious` forces a full read (the step failed midway).
- */
+/* The schema now. Call after every step; full: read everything (the step failed midway, or a last
+ * proof). */
 int schema_tracker_read(struct schema_tracker *t, bool full, struct snapshot **ret,
                         struct err *err);
 void schema_tracker_free(struct schema_tracker *t);
