@@ -1,5 +1,6 @@
 /*
- * engine/: one conformance suite looped over both engines, then what each has alone, then URLs.
+ * engine/: one conformance suite looped over both engines, then what each has alone. URLs:
+ * test_url.c.
  */
 #include "tests/fixture.h"
 
@@ -780,169 +781,6 @@ START_TEST(postgres_text_is_split_as_the_server_would)
 }
 END_TEST
 
-/* ---- URLs ---- */
-
-START_TEST(a_url_belongs_to_one_engine)
-{
-    static const struct {
-        const char *url, *engine;
-    } cases[] = {
-        {"postgres://h/d", "postgres"},
-        {"postgresql://h/d", "postgres"},
-        {"postgresql+asyncpg://h/d", "postgres"},
-        {"PostgreSQL+psycopg2://h/d", "postgres"},
-        {"host=h dbname=d", "postgres"},
-        {"sqlite:///x.db", "sqlite"},
-        {"sqlite+aiosqlite:///x.db", "sqlite"},
-        {"sqlite:x.db", "sqlite"},
-        {"sqlite3://x.db", "sqlite"},
-        {"file:x.db?mode=ro", "sqlite"},
-        {"mysql://u:s3cret@h/d", NULL},
-        {"no-such-file.db", NULL},
-        {"", NULL},
-        {"foo=bar", NULL},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        _cleanup_err_ struct err err = {0};
-        const struct engine *e = engine_for_url(cases[i].url, &err);
-        ck_assert_pstr_eq(e ? engine_name(e) : NULL, cases[i].engine);
-        if (e)
-            continue;
-        ck_assert_int_eq(err.code, ERR_USAGE);
-        ck_assert_ptr_nonnull(err.hint);
-        ck_assert_ptr_null(strstr(err.message, "s3cret"));
-    }
-    _cleanup_err_ struct err err = {0};
-    _cleanup_free_ char *empty = temporary_file(""), *other = temporary_file("create table t (a);");
-    ck_assert_ptr_eq(engine_for_url(empty, &err), &engine_sqlite);
-    ck_assert_ptr_null(engine_for_url(other, &err));
-    unlink(empty);
-    unlink(other);
-    ck_assert_ptr_eq(engine_by_name("postgresql"), &engine_postgres);
-    ck_assert_ptr_eq(engine_by_name("sqlite"), &engine_sqlite);
-    ck_assert_ptr_null(engine_by_name("oracle"));
-}
-END_TEST
-
-START_TEST(sqlite_urls_become_paths)
-{
-    static const char *const cases[][2] = {
-        {"sqlite:///rel.db", "rel.db"},
-        {"sqlite:////abs/x.db", "/abs/x.db"},
-        {"sqlite+pysqlite:///a%20b%3F.db?timeout=3", "a b?.db"},
-        {"sqlite:db/x.db", "db/x.db"},
-        {"sqlite:/abs/x.db", "/abs/x.db"},
-        {"sqlite3://x.db", "x.db"},
-        {"sqlite3:///abs.db", "/abs.db"},
-        {"sqlite:///100%.db", "100%.db"},
-        {"bare.db", "bare.db"},
-        {"file:x.db?mode=ro", "file:x.db?mode=ro"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        _cleanup_err_ struct err err = {0};
-        _cleanup_free_ char *path = NULL;
-        ASSERT_OK(url_sqlite_path(cases[i][0], &path, &err), &err);
-        ck_assert_str_eq(path, cases[i][1]);
-    }
-    static const char *const paths[] = {"/a b/ü?#%41.db", "rel/x.db", "/x'\"\n.db"};
-    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
-        _cleanup_err_ struct err err = {0};
-        _cleanup_free_ char *url = url_for_sqlite_path(paths[i]), *back = NULL;
-        ASSERT_OK(url_sqlite_path(url, &back, &err), &err);
-        ck_assert_str_eq(back, paths[i]);
-    }
-    _cleanup_err_ struct err err = {0};
-    char *path;
-    ck_assert_int_eq(url_sqlite_path("sqlite://two.slashes", &path, &err), -1);
-    ck_assert_ptr_nonnull(strstr(err.hint, "three slashes"));
-}
-END_TEST
-
-START_TEST(postgres_urls_become_keywords_and_back)
-{
-    static const struct {
-        const char *url, *keyword, *value;
-    } cases[] = {
-        {"postgresql+asyncpg://u:p%40w%2F@h:5433/d%20b", "user", "u"},
-        {"postgresql+asyncpg://u:p%40w%2F@h:5433/d%20b", "password", "p@w/"},
-        {"postgresql+asyncpg://u:p%40w%2F@h:5433/d%20b", "host", "h"},
-        {"postgresql+asyncpg://u:p%40w%2F@h:5433/d%20b", "port", "5433"},
-        {"postgresql+asyncpg://u:p%40w%2F@h:5433/d%20b", "dbname", "d b"},
-        {"postgres://h/d?ssl=require", "sslmode", "require"},
-        {"postgres://h/d?ssl=true", "sslmode", "require"},
-        {"postgres://h/d?sslmode=verify-full&x-a=b", "sslmode", "verify-full"},
-        {"postgres:///d?host=/run/pg&port=1", "host", "/run/pg"},
-        {"postgres://u@/d?socket=/run/pg", "host", "/run/pg"},
-        {"postgres://[::1]:1/d", "host", "::1"},
-        {"host='/a b' dbname=d password='x y'", "password", "x y"},
-        {"postgres://h/d?command_timeout=3&timeout=4", "connect_timeout", "4"},
-        {"postgres://h/d?search_path=a", "options", "-c search_path=a"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        _cleanup_err_ struct err err = {0};
-        _cleanup_conninfo_ struct conninfo c = {0}, again = {0};
-        ASSERT_OK(conninfo_parse(cases[i].url, &c, &err), &err);
-        ck_assert_pstr_eq(conninfo_get(&c, cases[i].keyword), cases[i].value);
-        _cleanup_free_ char *url = conninfo_url(&c);
-        ASSERT_OK(conninfo_parse(url, &again, &err), &err);
-        ck_assert_int_eq(again.n, c.n);
-        for (int k = 0; k < c.n; k++)
-            ck_assert_pstr_eq(conninfo_get(&again, c.keywords[k]), c.values[k]);
-    }
-}
-END_TEST
-
-START_TEST(no_password_is_ever_shown)
-{
-    static const char *const urls[] = {
-        "postgres://u:s3cret@h/d",
-        "postgresql+asyncpg://u:s3cret@h:1/d?x=y",
-        "postgres://u:s3cret/s3cret@h/d",
-        "postgres://u:s3cret@s3cret@h/d",
-        "postgres://u:s3cret?s3cret@h/d",
-        "postgres://u:s3cret#s3cret@h/d",
-        "postgres://u:s3cret:s3cret@h/d",
-        "postgres://u:s3cret/@s3cret@h/d",
-        "postgres://h/d?password=s3cret",
-        "postgres://h/d?user=u&password=s3cret&sslpassword=s3cret",
-        "postgres://h/d?passwor%64=s3cret",
-        "host=h password=s3cret",
-        "host=h password='s3c ret s3cret' dbname=d",
-        "host=h password='s3cret",
-        "mysql://u:s3cret@h/d",
-        "sqlite+pysqlcipher://:s3cret@/x.db",
-        "postgres://u:1?s3cret@h/d",
-    };
-    for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
-        _cleanup_err_ struct err err = {0};
-        _cleanup_free_ char *shown = url_redact(urls[i]);
-        ck_assert_msg(!strstr(shown, "s3c"), "%s shows as %s", urls[i], shown);
-        /* what opening it says; connect_timeout=2 where a name is looked up */
-        setenv("PGCONNECT_TIMEOUT", "2", 1);
-        setenv("PGHOSTADDR", "127.0.0.1", 1);
-        setenv("PGPORT", "1", 1);
-        struct db *db;
-        for (size_t k = 0; engines[k]; k++) {
-            if (!engines[k]->owns_url(urls[i]))
-                continue;
-            ck_assert_int_eq(db_open(engines[k], urls[i], DB_OPEN_DEFAULT, &db, &err), -1);
-            ck_assert_msg(!strstr(err.message, "s3c"), "%s: %s", urls[i], err.message);
-        }
-    }
-    static const char *const plain[] = {"sqlite:////a/b@c:d.db",
-                                        "postgres://u@h:1/d?sslmode=require", "x.db",
-                                        "postgres:///d?host=/run/pg"};
-    for (size_t i = 0; i < ARRAY_LEN(plain); i++) {
-        _cleanup_free_ char *shown = url_redact(plain[i]);
-        ck_assert_str_eq(shown, plain[i]);
-    }
-    _cleanup_free_ char *shown = url_redact("postgres://u:x@h:1/d?sslmode=require");
-    ck_assert_str_eq(shown, "postgres://u:***@h:1/d?sslmode=require");
-    _cleanup_free_ char *words = url_redact("host=h password=x dbname='a b'");
-    ck_assert_str_eq(words, "password=*** dbname='a b' host=h");
-}
-END_TEST
-
 #define ADD_FOR_EACH_ENGINE(suite, test)                                                           \
     do {                                                                                           \
         TCase *_tc = tcase_create(#test);                                                          \
@@ -987,9 +825,5 @@ int main(void)
     SUITE_ADD(s, postgres_that_never_answers_is_given_up);
     SUITE_ADD(s, postgres_that_is_too_old_is_refused);
     SUITE_ADD(s, postgres_text_is_split_as_the_server_would);
-    SUITE_ADD(s, a_url_belongs_to_one_engine);
-    SUITE_ADD(s, sqlite_urls_become_paths);
-    SUITE_ADD(s, postgres_urls_become_keywords_and_back);
-    SUITE_ADD(s, no_password_is_ever_shown);
     return fixture_run(s);
 }

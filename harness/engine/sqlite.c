@@ -25,7 +25,7 @@ struct kept {
 struct sqlite_db {
     struct db base;
     sqlite3 *handle;
-    char *path;
+    char *shown; /* the path, for messages */
     atomic_bool cancelled;
     struct kept *kept; /* db_query_prepared */
     size_t nkept, kept_cap;
@@ -45,7 +45,7 @@ static void sqlite_close(struct db *db)
     }
     free(s->kept);
     sqlite3_close(s->handle);
-    free(s->path);
+    free(s->shown);
     free(s);
 }
 
@@ -65,18 +65,18 @@ static int fail(struct sqlite_db *s, struct err *err)
         return err_set(err, ERR_INTERRUPTED, "interrupted");
     case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
-        return err_set(err, ERR_ENV, "%s: %s", s->path, sqlite3_errmsg(s->handle));
+        return err_set(err, ERR_ENV, "%s: %s", s->shown, sqlite3_errmsg(s->handle));
     case SQLITE_FULL:
-        err_set(err, ERR_ENV, "%s: %s", s->path, sqlite3_errmsg(s->handle));
+        err_set(err, ERR_ENV, "%s: %s", s->shown, sqlite3_errmsg(s->handle));
         return err_hint(err, "the disk is full: free some space, or set TMPDIR to a larger one");
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
         errno = sqlite3_system_errno(s->handle);
-        return err_set(err, ERR_ENV, "%s: %s%s%s", s->path, sqlite3_errmsg(s->handle),
+        return err_set(err, ERR_ENV, "%s: %s%s%s", s->shown, sqlite3_errmsg(s->handle),
                        errno ? ": " : "", errno ? strerror(errno) : "");
     case SQLITE_BUSY:
-        err_set(err, ERR_ENV, "%s: %s", s->path, sqlite3_errmsg(s->handle));
+        err_set(err, ERR_ENV, "%s: %s", s->shown, sqlite3_errmsg(s->handle));
         return err_hint(err, "another program is using the database: let it finish, or close it");
     default:
         return err_set(err, ERR_SQL, "%s", sqlite3_errmsg(s->handle));
@@ -135,13 +135,13 @@ static int sqlite_open(const char *url, unsigned flags, struct db **ret, struct 
     }
     struct sqlite_db *s = xcalloc(1, sizeof(*s));
     s->base.engine = &engine_sqlite;
-    s->path = TAKE_PTR(path);
+    s->shown = uri ? url_redact(path) : xstrdup(path);
     int mode = flags & DB_OPEN_READONLY ? SQLITE_OPEN_READONLY
                : flags & DB_OPEN_CREATE ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
                                         : SQLITE_OPEN_READWRITE;
     if (uri)
         mode |= SQLITE_OPEN_URI;
-    int rc = sqlite3_open_v2(s->path, &s->handle, mode | SQLITE_OPEN_FULLMUTEX, NULL);
+    int rc = sqlite3_open_v2(path, &s->handle, mode | SQLITE_OPEN_FULLMUTEX, NULL);
     if (rc == SQLITE_OK) {
         sqlite3_extended_result_codes(s->handle, 1);
         sqlite3_busy_timeout(s->handle, BUSY_MS);
@@ -155,7 +155,7 @@ static int sqlite_open(const char *url, unsigned flags, struct db **ret, struct 
     }
     if (rc != SQLITE_OK) {
         if ((rc & 0xff) == SQLITE_NOTADB) {
-            err_set(err, ERR_ENV, "%s is not an SQLite database", s->path);
+            err_set(err, ERR_ENV, "%s is not an SQLite database", s->shown);
         } else {
             fail(s, err);
             err->code = ERR_ENV;

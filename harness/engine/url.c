@@ -421,19 +421,20 @@ static bool is_secret(const char *name, size_t n)
 
 char *url_redact(const char *url)
 {
-    const char *rest = strstr(url, "://");
-    if (!rest) {
+    const char *rest = strstr(url, "://"), *scheme_rest;
+    bool file = str_starts(url, "file:") || has_scheme(url, "sqlite", &scheme_rest);
+    bool path_only = file && !rest;
+    if (!rest && !file) {
         bool is_path = !strchr(url, '=') && !strchr(url, '@');
         return is_path || url_is_sqlite(url) ? xstrdup(url) : redact_keywords(url);
     }
-    rest += 3;
+    rest = rest ? rest + 3 : url;
     struct str out = {0};
     str_addn(&out, url, (size_t)(rest - url));
     /* A password may hold any character when its owner did not encode it, so everything between the
      * first colon and the very last @ counts as password. An SQLite path has no authority, and may
      * hold both. */
-    const char *scheme_rest;
-    bool path_only = *rest == '/' && has_scheme(url, "sqlite", &scheme_rest);
+    path_only = path_only || (file && *rest == '/');
     const char *at = path_only ? NULL : strrchr(rest, '@');
     const char *colon = at ? memchr(rest, ':', (size_t)(at - rest)) : NULL;
     if (colon) {
