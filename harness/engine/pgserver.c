@@ -183,7 +183,12 @@ static int run_initdb(const char *bindir, const char *data, const struct proc_us
             return 0;
         if (i + 1 < ARRAY_LEN(locales) && strstr(str_get(&r.errors), "locale"))
             continue;
-        return err_set(err, ERR_ENV, "initdb failed: %s", str_get(&r.errors));
+        err_set(err, ERR_ENV, "%s failed to prepare the private PostgreSQL server", program);
+        err->detail = str_take(&r.errors);
+        return err_hint(err, "%s",
+                        strstr(err->detail, strerror(ENOSPC))
+                            ? "the disk is full: free some space, or set TMPDIR to a larger one"
+                            : "name a server with --scratch-url instead");
     }
     return 0;
 }
