@@ -48,6 +48,30 @@ static void finish_statuses(struct walk *w)
     }
 }
 
+static size_t finding_position(const struct walk *w, const struct finding *f)
+{
+    const struct revision *r = f->revision ? graph_find(w->graph, f->revision) : NULL;
+    return r ? r->position : w->n;
+}
+
+/* Revisions in their order, the project last; of one revision as they were found. */
+static void sort_findings(struct walk *w)
+{
+    struct check_result *r = w->result;
+    size_t *next = xcalloc(w->n + 2, sizeof(*next));
+    struct finding *sorted = xcalloc(r->nfindings, sizeof(*sorted));
+    for (size_t i = 0; i < r->nfindings; i++)
+        next[finding_position(w, &r->findings[i]) + 1]++;
+    for (size_t k = 1; k < w->n + 2; k++)
+        next[k] += next[k - 1];
+    for (size_t i = 0; i < r->nfindings; i++)
+        sorted[next[finding_position(w, &r->findings[i])]++] = r->findings[i];
+    free(next);
+    free(r->findings);
+    r->findings = sorted;
+    r->findings_cap = r->nfindings;
+}
+
 /* The proof that reading only what changed missed nothing. */
 static int proved(struct walk *w, bool *ret, struct err *err)
 {
@@ -174,6 +198,7 @@ static int check_once(const struct check_options *o, bool full_reads, struct che
     result->interrupted = rc < 0 && err->code == ERR_INTERRUPTED;
     if (w.policy.checked) {
         finish_statuses(&w);
+        sort_findings(&w);
         if (!result->descent)
             result->descent = xstrdup("not run: the check stopped before it");
         if (!result->straight_run)
