@@ -15,7 +15,7 @@ struct line {
     struct schema_tracker *tracker;
 };
 
-static void line_close_sessions(struct line *l)
+void line_close_sessions(struct line *l)
 {
     schema_tracker_free(TAKE_PTR(l->tracker)); /* it may read through the migrator's session */
     migrator_close(TAKE_PTR(l->migrator));

@@ -99,26 +99,31 @@ static int walk_all(struct walk *w, bool *ret_proved, struct err *err)
     if (line_new(&w->env, &w->line, err) < 0 || line_read(w->line, true, &w->base, err) < 0)
         return -1;
     w->state = snapshot_copy(w->base);
+    walk_ahead_start(w);
     if (walk_climb(w, err) < 0 || proved(w, ret_proved, err) < 0)
         return -1;
     if (!*ret_proved)
         return 0;
+    bool straight = false, descent = false;
+    walk_ahead_finish(w, &straight, &descent);
     if (o->keep_scratch && keep_head(w, err) < 0)
         return -1;
     if (o->quick) {
         w->result->descent = xstrdup("not run: --quick");
-    } else if (w->at > w->segment &&
+    } else if (!descent && w->at > w->segment &&
                walk_descend(w, &w->line, snapshot_copy(w->state), w->at, w->segment, err) < 0) {
         return -1;
     }
     if (!w->result->descent)
         w->result->descent = xstrdup("equal");
-    if (proved(w, ret_proved, err) < 0)
+    if (!descent && proved(w, ret_proved, err) < 0)
         return -1;
     if (!*ret_proved)
         return 0;
     if (o->quick)
         w->result->straight_run = xstrdup("not run: --quick");
+    else if (straight)
+        w->result->straight_run = xstrdup("equal");
     else if (walk_straight_run(w, &w->result->straight_run, err) < 0)
         return -1;
     return find_heads(w);
@@ -126,6 +131,7 @@ static int walk_all(struct walk *w, bool *ret_proved, struct err *err)
 
 static void walk_release(struct walk *w)
 {
+    walk_ahead_free(w);
     line_free(w->line);
     line_free(w->clean);
     snapshot_free(w->base);

@@ -46,6 +46,7 @@ struct check_options {
     const char *project;      /* the folder as the user named it */
     const char *baseline;     /* SQL file that runs first, or NULL */
     bool keep_scratch;        /* leave the database of the climb to the pool, and say where */
+    int two_threads;          /* 1: for any history, -1: never, 0: when it is long enough to pay */
     bool quick;               /* the climb only: every revision up, nothing down */
     const char *since;        /* check only revisions that REV does not contain */
     int latest;               /* check only the last N revisions; 0: all */

@@ -18,8 +18,8 @@
  * A difference is reported only after the same steps, run a second time from a clean state, did not
  * differ from the first run by themselves; what did is `nondeterministic`.
  *
- * roundtrip.c begins and ends the walk, climb.c and descent.c do it, walk.c has what they share:
- * for the four of them only.
+ * roundtrip.c begins and ends the walk, climb.c and descent.c do it, ahead.c does a part of it in a
+ * second thread, walk.c has what they share: for the five of them only.
  */
 #ifndef BELAY_WALK_H
 #define BELAY_WALK_H
@@ -58,7 +58,8 @@ struct walk {
     struct strv roles;   /* roles the history made so far */
     struct noise *noise; /* what is known to differ between two runs of the same steps */
     size_t nnoise, noise_cap;
-    size_t done, total; /* for the progress line */
+    size_t done, total;  /* for the progress line */
+    struct ahead *ahead; /* what runs at the same time, or NULL */
 };
 
 /* ---- the walk itself ---- */
@@ -72,6 +73,19 @@ int walk_descend(struct walk *w, struct line **line, struct snapshot *state, siz
 int walk_descend_segment(struct walk *w, size_t end, const struct snapshot *state, struct err *err);
 /* *ret: how it went, as struct check_result says it; owned by the caller. */
 int walk_straight_run(struct walk *w, char **ret, struct err *err);
+
+/*
+ * The straight run and the descent depend on nothing that the climb does, so that in a long history
+ * they run while it climbs: in a thread, on a private server of their own, the descent from where
+ * the straight run arrived. What comes out equal at every stop is as good as run afterwards; when
+ * anything at all differs or fails, all of it is forgotten and run again in its turn, on the lines
+ * and with the judgement that it always had. Findings thus never depend on the thread.
+ */
+void walk_ahead_start(struct walk *w); /* does nothing when it does not pay, or cannot be done */
+/* Waits for the end; after the climb. *ret_straight: the straight run was equal; *ret_descent: so
+ * was every stop from S(n) down to S(segment). Adds the steps that count to w. */
+void walk_ahead_finish(struct walk *w, bool *ret_straight, bool *ret_descent);
+void walk_ahead_free(struct walk *w); /* tells it to stop, and waits */
 
 /* ---- findings ---- */
 

@@ -194,7 +194,7 @@ static char *without_public(const char *s)
     return str_take(&out);
 }
 
-static void check_history(const struct history *h, const struct engine *e)
+static void check_history(const struct history *h, const struct engine *e, int two_threads)
 {
     _cleanup_err_ struct err err = {0};
     _cleanup_source_ struct source *source = NULL;
@@ -206,6 +206,7 @@ static void check_history(const struct history *h, const struct engine *e)
                               .engine = e,
                               .pool = fixture_pool(e),
                               .project = dir,
+                              .two_threads = two_threads,
                               .today = "2026-01-01"};
     if (roundtrip_check(&o, &r, &err) < 0)
         ck_abort_msg("%s: %s", h->name, err.message);
@@ -222,13 +223,70 @@ static void check_history(const struct history *h, const struct engine *e)
     tree_remove(dir, &err);
 }
 
+/* Roles that an earlier history left on the fixture's server. */
+static void drop_roles(void)
+{
+    _cleanup_err_ struct err err = {0};
+    _cleanup_scratch_ struct scratch *s = NULL;
+    _cleanup_db_ struct db *db = NULL;
+    ck_assert_int_eq(scratch_new(fixture_pool(&engine_postgres), &s, &err), 0);
+    ck_assert_int_eq(db_open(&engine_postgres, scratch_url(s), DB_OPEN_SCRATCH, &db, &err), 0);
+    ck_assert_int_eq(db_run(db,
+                            "do $$ declare r text; begin for r in select rolname from pg_roles "
+                            "where rolname like 'belay_test_%' loop execute format('drop role %I', "
+                            "r); end loop; end $$",
+                            DB_RUN_WHOLE, NULL, &err),
+                     0);
+}
+
+static void check_case(int i, int two_threads)
+{
+    const struct history *h = &histories[i / 2];
+    if (i % 2 == 0 && (h->engines & LITE))
+        check_history(h, &engine_sqlite, two_threads);
+    if (i % 2 == 1 && (h->engines & PG)) {
+        drop_roles();
+        check_history(h, &engine_postgres, two_threads);
+    }
+}
+
 START_TEST(history_gives_the_findings_planted_in_it)
 {
-    const struct history *h = &histories[_i / 2];
-    if (_i % 2 == 0 && (h->engines & LITE))
-        check_history(h, &engine_sqlite);
-    if (_i % 2 == 1 && (h->engines & PG))
-        check_history(h, &engine_postgres);
+    check_case(_i, -1);
+}
+END_TEST
+
+START_TEST(two_threads_give_the_same_findings)
+{
+    check_case(_i, 1);
+}
+END_TEST
+
+static size_t steps_of(const struct history *h, int two_threads)
+{
+    _cleanup_err_ struct err err = {0};
+    _cleanup_source_ struct source *source = NULL;
+    _cleanup_free_ char *dir = folder_of(h);
+    struct check_result r = {0};
+    ck_assert_int_eq(
+        source_open(&(struct source_options){.dir = dir, .format = "dbmate"}, &source, &err), 0);
+    struct check_options o = {.source = source,
+                              .engine = &engine_sqlite,
+                              .pool = fixture_pool(&engine_sqlite),
+                              .project = dir,
+                              .two_threads = two_threads};
+    ck_assert_int_eq(roundtrip_check(&o, &r, &err), 0);
+    size_t steps = r.nsteps;
+    check_result_release(&r);
+    tree_remove(dir, &err);
+    return steps;
+}
+
+START_TEST(two_threads_count_the_steps_that_one_counts)
+{
+    ck_assert_uint_eq(steps_of(&histories[0], -1), 3 * 5);
+    ck_assert_uint_eq(steps_of(&histories[0], 1), 3 * 5);
+    ck_assert_uint_eq(steps_of(&histories[1], 1), steps_of(&histories[1], -1));
 }
 END_TEST
 
@@ -236,5 +294,7 @@ int main(void)
 {
     Suite *s = suite_create("roundtrip");
     SUITE_ADD_LOOP(s, history_gives_the_findings_planted_in_it, 2 * ARRAY_LEN(histories));
+    SUITE_ADD_LOOP(s, two_threads_give_the_same_findings, 2 * ARRAY_LEN(histories));
+    SUITE_ADD(s, two_threads_count_the_steps_that_one_counts);
     return fixture_run(s);
 }

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -116,8 +117,16 @@ static int fail_at(struct sqlite_db *s, const char *sql, size_t at, int offset, 
     return err_at(err, NULL, line, offset >= 0 ? column : 0);
 }
 
+/* Nobody asks SQLite how much memory it uses, and to count it all threads share one lock. */
+static void configure(void)
+{
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 static int sqlite_open(const char *url, unsigned flags, struct db **ret, struct err *err)
 {
+    static pthread_once_t configured = PTHREAD_ONCE_INIT;
+    pthread_once(&configured, configure);
     _cleanup_free_ char *path = NULL;
     if (url_sqlite_path(url, &path, err) < 0)
         return -1;
@@ -141,7 +150,8 @@ static int sqlite_open(const char *url, unsigned flags, struct db **ret, struct 
                                         : SQLITE_OPEN_READWRITE;
     if (uri)
         mode |= SQLITE_OPEN_URI;
-    int rc = sqlite3_open_v2(path, &s->handle, mode | SQLITE_OPEN_FULLMUTEX, NULL);
+    /* one thread at a time uses a handle; sqlite3_interrupt() needs no lock */
+    int rc = sqlite3_open_v2(path, &s->handle, mode | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc == SQLITE_OK) {
         sqlite3_extended_result_codes(s->handle, 1);
         sqlite3_busy_timeout(s->handle, BUSY_MS);

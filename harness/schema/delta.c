@@ -71,6 +71,20 @@ struct snapshot *delta_apply(const struct snapshot *s, const struct delta *d, bo
     return r;
 }
 
+static bool equal_lists(struct object *const *a, size_t na, struct object *const *b, size_t nb)
+{
+    bool equal = na == nb;
+    for (size_t i = 0; equal && i < na; i++)
+        equal = object_equal(a[i], b[i]);
+    return equal;
+}
+
+bool delta_equal(const struct delta *a, const struct delta *b)
+{
+    return equal_lists(a->removed, a->nremoved, b->removed, b->nremoved) &&
+           equal_lists(a->added, a->nadded, b->added, b->nadded);
+}
+
 static int compare_pointed(const void *a, const void *b)
 {
     return object_compare(*(struct object *const *)a, *(struct object *const *)b);

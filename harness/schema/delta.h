@@ -22,6 +22,8 @@ struct delta {
 void delta_between(const struct snapshot *before, const struct snapshot *after, struct delta *ret);
 /* The other side of s: `after` of a delta whose `before` is s, or with reverse the opposite. */
 struct snapshot *delta_apply(const struct snapshot *s, const struct delta *d, bool reverse);
+/* True when both change the same objects in the same way. */
+bool delta_equal(const struct delta *a, const struct delta *b);
 /* True when the delta adds, removes or changes that object. */
 bool delta_touches(const struct delta *d, const struct object *o);
 void delta_release(struct delta *d);

@@ -55,8 +55,15 @@ static const char remove_sql[] = "set client_min_messages = warning;"
                                  "drop schema if exists " TRACKER_SCHEMA " cascade;"
                                  "reset client_min_messages;";
 
-/* Planning a narrowed query costs more than running it. */
-static const char generic_plans_sql[] = "set plan_cache_mode = force_generic_plan";
+/*
+ * Planning a narrowed query costs more than running it. Its plan is kept, and made when the
+ * database is small: what looks cheap then is a scan of catalogs that grow with every revision, so
+ * only index scans are left to choose. A full read is planned freely.
+ */
+static const char narrow_plans_sql[] =
+    "set plan_cache_mode = force_generic_plan; set enable_seqscan = off;"
+    " set enable_hashjoin = off; set enable_mergejoin = off; set enable_material = off;"
+    " set enable_memoize = off; set enable_bitmapscan = off";
 
 #define DROP_TAG TRACKER_SCHEMA " drop"
 
@@ -81,7 +88,8 @@ static const char changes_sql[] =
     "  where datname = current_database()), " ROWS("pg_db_role_setting") ", " ROWS("pg_authid") ", "
     ROWS("pg_auth_members") ", " ROWS("pg_tablespace") ", " ROWS("pg_shdescription") ", "
     ROWS("pg_shseclabel") ", " ROWS("pg_event_trigger") ", "
-    "(select string_agg(obj_description(oid, 'pg_event_trigger'), ',') from pg_event_trigger), "
+    "(select string_agg(d.description, ',') from pg_event_trigger t join pg_description d"
+    "  on d.objoid = t.oid and d.classoid = 'pg_event_trigger'::regclass), "
     ROWS("pg_subscription") ", "
     "@15{" ROWS("pg_parameter_acl") ", }"
     ROWS("pg_largeobject_metadata where lomacl is not null") ", "
@@ -548,7 +556,7 @@ int postgres_tracker_new(struct db *db, const struct schema_options *options,
     if (db_run(db, catalog_settings_sql, DB_RUN_WHOLE, NULL, err) < 0 ||
         (t->instrumented && (postgres_tracker_remove(db, err) < 0 ||
                              db_run(db, install_sql, DB_RUN_WHOLE, NULL, err) < 0 ||
-                             db_run(db, generic_plans_sql, DB_RUN_WHOLE, NULL, err) < 0))) {
+                             db_run(db, narrow_plans_sql, DB_RUN_WHOLE, NULL, err) < 0))) {
         postgres_tracker_free(&t->base);
         return -1;
     }
