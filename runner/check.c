@@ -13,8 +13,8 @@
 #include "runner/roundtrip.h"
 #include "runner/terminal.h"
 
-static int choose_engine(const struct check_request *q, const struct source *source,
-                         const struct engine **ret, struct err *err)
+int check_engine(const struct check_request *q, const struct source *source,
+                 const struct engine **ret, struct err *err)
 {
     const struct engine *e = q->engine;
     if (!e && settings_engine(q->settings, &e, err) < 0)
@@ -45,7 +45,7 @@ int check_run(const struct check_request *q, struct check_result *ret, struct er
     if (project_open(s, q->config, q->dir, &source, err) < 0)
         return -1;
     const struct engine *engine = NULL;
-    if (choose_engine(q, source, &engine, err) < 0)
+    if (check_engine(q, source, &engine, err) < 0)
         return -1;
 
     const struct strv *extensions = &q->config->sqlite_extensions;
@@ -85,7 +85,7 @@ int check_run(const struct check_request *q, struct check_result *ret, struct er
         .since = settings_get(s, OPT_SINCE),
         .latest = settings_number(s, OPT_LATEST),
         .min_revision = settings_get(s, OPT_MIN_REVISION),
-        .only_files = ref ? &files : NULL,
+        .only_files = ref ? &files : q->only_files,
         .waivers = q->config->waivers,
         .nwaivers = q->config->nwaivers,
         .ignores = q->config->ignores,

@@ -13,10 +13,16 @@
 struct check_request {
     const struct settings *settings;
     const char *dir; /* the folder, or one above it; NULL: from the settings, else "." */
-    const struct engine *engine; /* NULL: from the settings, the URLs, or the SQL itself */
-    const struct config *config; /* waivers and ignored objects */
+    const struct engine *engine;   /* NULL: from the settings, the URLs, or the SQL itself */
+    const struct config *config;   /* waivers and ignored objects */
+    const struct strv *only_files; /* check only revisions written in these files (real paths);
+                                      NULL: as the settings say */
     struct progress progress;
 };
+
+/* The engine that a check of the source would use; ERR_USAGE when nothing shows it. */
+int check_engine(const struct check_request *q, const struct source *source,
+                 const struct engine **ret, struct err *err);
 
 /* 0: a verdict is in *ret. -1: none; *ret holds what was seen until then, and may be empty. */
 int check_run(const struct check_request *q, struct check_result *ret, struct err *err);

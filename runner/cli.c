@@ -109,7 +109,33 @@ static int option_by_letter(int letter)
     return -1;
 }
 
+/* "-1" is a target, not an option: while getopt looks, it begins with this. */
+#define TARGET_MARK '\x1f'
+
+static bool is_relative_target(const char *arg)
+{
+    return arg[0] == '-' && arg[1] && !arg[1 + strspn(arg + 1, "0123456789")];
+}
+
+static const char *unmark(const char *arg)
+{
+    return arg && *arg == TARGET_MARK ? arg + 1 : arg;
+}
+
+static int parse_marked(struct cli *cli, int argc, char **argv, struct err *err);
+
 int cli_parse(struct cli *cli, int argc, char **argv, struct err *err)
+{
+    _cleanup_strv_ struct strv marked = {0};
+    _cleanup_free_ char **args = xcalloc((size_t)argc + 1, sizeof(*args)); /* getopt sorts it */
+    for (int i = 0; i < argc; i++)
+        strv_add_take(&marked, is_relative_target(argv[i]) ? xasprintf("%c%s", TARGET_MARK, argv[i])
+                                                           : xstrdup(argv[i]));
+    memcpy(args, marked.v, (size_t)argc * sizeof(*args));
+    return parse_marked(cli, argc, args, err);
+}
+
+static int parse_marked(struct cli *cli, int argc, char **argv, struct err *err)
 {
     struct option longs[OPT_COUNT + 1];
     char shorts[2 * OPT_COUNT + 2];
@@ -123,7 +149,7 @@ int cli_parse(struct cli *cli, int argc, char **argv, struct err *err)
         int got = getopt_long(argc, argv, shorts, longs, NULL);
         if (got == -1)
             break;
-        struct flag f = {.option = -1, .value = optarg};
+        struct flag f = {.option = -1, .value = unmark(optarg)};
         /* for a letter optopt says which; a long option is the word just read */
         if ((got == '?' || got == ':') && optopt > 0 && optopt < 256)
             snprintf(f.text, sizeof(f.text), "-%c", optopt);
@@ -142,9 +168,9 @@ int cli_parse(struct cli *cli, int argc, char **argv, struct err *err)
         if (i == optind) {
             cli->command = command_find(argv[i]);
             if (!cli->command)
-                return unknown_command(argv[i], err);
+                return unknown_command(unmark(argv[i]), err);
         } else {
-            strv_add(&cli->args, argv[i]);
+            strv_add(&cli->args, unmark(argv[i]));
         }
     }
 
@@ -180,7 +206,8 @@ int cli_parse(struct cli *cli, int argc, char **argv, struct err *err)
 /* The folder whose belay.yaml counts: that of the project named on the command line. */
 static const char *project_dir(const struct cli *cli)
 {
-    const char *dir = cli->args.n && cli->command->max_args == 1 ? cli->args.v[0] : ".";
+    bool named = cli->args.n && strcmp(cli->command->args, "[DIR]") == 0;
+    const char *dir = named ? cli->args.v[0] : ".";
     return dir_exists(dir) ? dir : ".";
 }
 

@@ -105,7 +105,7 @@ int line_copy(struct line *from, struct line **ret, struct err *err)
 
 /* SQLSTATE classes that speak of the server, not of the revision: insufficient resources, operator
  * intervention other than a cancelled statement, system error. */
-static bool is_environment(const struct err *e)
+bool line_is_environment(const struct err *e)
 {
     return e->code == ERR_ENV || e->code == ERR_INTERRUPTED || str_starts(e->sqlstate, "53") ||
            str_starts(e->sqlstate, "58") || strcmp(e->sqlstate, "57P02") == 0;
@@ -143,7 +143,7 @@ static int judge(struct line *l, int rc, const struct revision *r, enum step_dir
             err_at(&ret->err, direction == STEP_UP ? r->file : r->down_file, 0, 0);
         return 0;
     }
-    if (ret->outcome == STEP_FAILED && (stopped || is_environment(&ret->err))) {
+    if (ret->outcome == STEP_FAILED && (stopped || line_is_environment(&ret->err))) {
         err_move(err, &ret->err);
         if (err->code != ERR_INTERRUPTED)
             err->code = ERR_ENV;

@@ -36,6 +36,8 @@ struct line;
 
 int line_new(struct line_env *env, struct line **ret, struct err *err);
 int line_copy(struct line *from, struct line **ret, struct err *err);
+/* True when the error speaks of the server, the disk or a signal, not of the revision that ran. */
+bool line_is_environment(const struct err *e);
 /*
  * Like migrator_step(), with two differences: a session that the revision itself killed is a
  * STEP_FAILED when the server still answers, and a lack of resources (disk, memory, connections) is

@@ -50,6 +50,56 @@ static const char run_help[] =
     "A folder above scenarios runs all of them. Exit 0: all as expected; 1: some\n"
     "differ; 3: some could not run.\n";
 
+/* What every verb on the user's own database takes. */
+#define DATABASE (COMMON | SOURCE | O(URL))
+/* And those that compare with a scratch database. */
+#define COMPARE (O(BASELINE) | O(SCRATCH_URL))
+
+#define TARGETS                                                                                    \
+    "TARGET is a revision's id or the beginning of one, head, heads, base, +2, -1,\n"              \
+    "ID+1, ID-1, or a branch: label@head, label@-1. Nothing is ever chosen for you:\n"             \
+    "where a target could mean two revisions, it is an error that names them.\n"
+
+static const char upgrade_help[] =
+    TARGETS "\n"
+            "The database is --url, DATABASE_URL or \"url:\" in belay.yaml. Each step is\n"
+            "committed, recorded in the project's own version table, and printed with its\n"
+            "time. A database with tables and no version table is refused, with a proposal.\n"
+            "\n"
+            "--sql prints the SQL instead and needs no database: TARGET from base, or\n"
+            "FROM:TO.\n"
+            "\n"
+            "Exit 0: done; 1: a step failed, or the database does not fit the revisions;\n"
+            "2: usage; 3: no connection, a lock, a signal.\n";
+
+static const char downgrade_help[] =
+    TARGETS "\n"
+            "TARGET stays applied; what follows it is taken back. -1 takes the last revision\n"
+            "back, base all of them. Downgrades that do not exist are found out before\n"
+            "anything is taken back.\n"
+            "\n"
+            "--sql prints the SQL of FROM:TO instead and needs no database.\n";
+
+static const char stamp_help[] =
+    TARGETS "\n"
+            "Writes into the version table that TARGET and all before it are applied, and\n"
+            "runs nothing. The schema must be that of TARGET (a scratch database is upgraded\n"
+            "to it and compared), or --force says that it does not matter.\n"
+            "\n"
+            "--detect compares with every revision and stamps the one that fits; when several\n"
+            "fit, or none does, they are listed and nothing is stamped.\n";
+
+static const char revision_help[] =
+    "Writes the files of a new revision the way the project's tool does, and checks\n"
+    "it at once on scratch databases (--no-check leaves that out). --autogenerate is\n"
+    "for Alembic. --branch-label, --depends-on and several heads are for Alembic and\n"
+    "belay's own format.\n";
+
+static const char history_help[] =
+    "Newest first. RANGE is FROM:TO, either may be left out; current stands for what\n"
+    "the database is at. --verbose shows more of each revision, --format json\n"
+    "everything.\n";
+
 #define VERSION_TABLES "With --dir or the format of a source, its version tables are left out.\n"
 
 const struct command commands[] = {
@@ -57,6 +107,36 @@ const struct command commands[] = {
      check_help, COMMON | CHECK | SOURCE | O(FAIL_ON) | O(GIT_BASE) | O(OUTPUT), true},
     {"run", cmd_run, "SCENARIO...", 1, -1, "check scenarios against what they expect", run_help,
      O(COLOR) | O(ENGINE) | O(QUIET) | O(SCRATCH_URL) | O(VERBOSE), false},
+    {"upgrade", cmd_upgrade, "[TARGET]", 0, 1, "apply revisions to the database, up to head",
+     upgrade_help, DATABASE | COMPARE | O(ENGINE) | O(SQL), true},
+    {"downgrade", cmd_downgrade, "TARGET", 1, 1, "take revisions back", downgrade_help,
+     DATABASE | COMPARE | O(ENGINE) | O(SQL), true},
+    {"current", cmd_current, "", 0, 0, "show what the database is at",
+     "Tells three states apart: empty, tables without a version table (then the\n"
+     "revision whose schema they have is looked for), and tracked. --format json.\n"
+     "Exit 0: empty or tracked; 1: the database does not fit the revisions.\n",
+     DATABASE | COMPARE, true},
+    {"history", cmd_history, "[RANGE]", 0, 1, "list the revisions", history_help,
+     DATABASE | O(INDICATE_CURRENT) | O(REV_RANGE), true},
+    {"heads", cmd_heads, "", 0, 0, "list the revisions that nothing follows", NULL, COMMON | SOURCE,
+     true},
+    {"branches", cmd_branches, "", 0, 0, "list where branches begin", NULL, COMMON | SOURCE, true},
+    {"show", cmd_show, "REV", 1, 1, "show one revision", TARGETS, COMMON | SOURCE, true},
+    {"stamp", cmd_stamp, "[TARGET...]", 0, -1, "say what is applied, without running it",
+     stamp_help, DATABASE | COMPARE | O(DETECT) | O(FORCE), true},
+    {"sql", cmd_sql, "[FROM:TO]", 0, 1, "print the SQL of an upgrade or downgrade",
+     "From base to head when left out. Needs no database; --engine says which SQL\n"
+     "where the migrations do not show it.\n",
+     DATABASE | O(ENGINE), true},
+    {"revision", cmd_revision, "", 0, 0, "write a new revision and check it", revision_help,
+     DATABASE | COMPARE | O(AUTOGENERATE) | O(BRANCH_LABEL) | O(DEPENDS_ON) | O(ENGINE) |
+         O(FAIL_ON) | O(HEAD) | O(MESSAGE) | O(NO_CHECK) | O(REV_ID),
+     true},
+    {"merge", cmd_merge, "[REV...]", 0, -1, "write a revision that joins heads, and check it",
+     "All heads when none is named. For Alembic and belay's own format.\n",
+     DATABASE | COMPARE | O(BRANCH_LABEL) | O(ENGINE) | O(FAIL_ON) | O(MESSAGE) | O(NO_CHECK) |
+         O(REV_ID),
+     true},
     {"diff", cmd_diff, "A B", 2, 2, "show what differs between two schemas",
      "A and B are database URLs, snapshot files, SQLite files, or - for a snapshot on\n"
      "stdin. --format text or json.\n" VERSION_TABLES "Exit 0: equal; 1: different.\n",

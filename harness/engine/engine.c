@@ -168,8 +168,9 @@ int db_prove(struct db *db, const struct db_proof *proof, struct err *err)
 {
     _cleanup_free_ char *found = NULL;
     if (db_query_text(db, proof->query, NULL, 0, &found, err) < 0)
-        return err_prefix(err, "cannot prove that the session is on the scratch database");
+        return err_prefix(err, "cannot prove which database the session is on");
     if (!str_eq(found, proof->answer))
-        return err_set(err, ERR_ENV, "the session is not on the scratch database: nothing was run");
+        return err_set(err, ERR_ENV,
+                       "the session is on another database than it should be: nothing was run");
     return 0;
 }
