@@ -46,16 +46,21 @@ static int open_migrator(struct line *l, struct err *err)
                          &proof, &l->migrator, err);
 }
 
-/* On SQLite the reader shares the migrator's session, which knows the schema already: another would
- * parse all of it again after every step. */
+/*
+ * On SQLite the reader shares the migrator's session where it can: it knows the schema already, and
+ * another would parse all of it again after every step. The migrator comes first in any case: what
+ * its opening makes (a schema for the version table) belongs to no revision, and only then does
+ * Alembic say how the version table is called.
+ */
 static int open_reader(struct line *l, struct err *err)
 {
     if (l->tracker)
         return 0;
-    if (l->env->engine == &engine_sqlite)
-        return open_migrator(l, err) < 0 ? -1
-                                         : schema_tracker_new(migrator_db(l->migrator),
-                                                              &l->env->schema, &l->tracker, err);
+    if (open_migrator(l, err) < 0)
+        return -1;
+    struct db *shared = l->env->engine == &engine_sqlite ? migrator_db(l->migrator) : NULL;
+    if (shared)
+        return schema_tracker_new(shared, &l->env->schema, &l->tracker, err);
     if (db_open(l->env->engine, scratch_url(l->scratch), DB_OPEN_SCRATCH, &l->reader, err) < 0)
         return -1;
     return schema_tracker_new(l->reader, &l->env->schema, &l->tracker, err);

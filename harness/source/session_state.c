@@ -109,14 +109,30 @@ void session_state_free(struct session_state *s)
     free(s);
 }
 
-int session_state_read(struct db *db, struct session_state **ret, struct err *err)
+struct session_state *session_state_new(const struct engine *e)
 {
     struct session_state *s = xcalloc(1, sizeof(*s));
-    s->items = db_engine(db) == &engine_sqlite ? sqlite_items : postgres_items;
+    s->items = e == &engine_sqlite ? sqlite_items : postgres_items;
     struct str query = {0};
     for (; s->items[s->n].name; s->n++)
         str_addf(&query, "%s%s", s->n ? ", " : "select ", s->items[s->n].sql);
     s->query = str_take(&query);
+    return s;
+}
+
+const char *session_state_query(const struct session_state *s)
+{
+    return s->query;
+}
+
+size_t session_state_size(const struct session_state *s)
+{
+    return s->n;
+}
+
+int session_state_read(struct db *db, struct session_state **ret, struct err *err)
+{
+    struct session_state *s = session_state_new(db_engine(db));
     s->values = xcalloc(s->n, sizeof(char *));
     if (read_values(s, db, s->values, err) < 0) {
         session_state_free(s);
@@ -134,37 +150,35 @@ const char *session_state_get(const struct session_state *s, const char *name)
     return NULL;
 }
 
-static void add_reset(struct str *sql, const struct item *item, const char *value)
+static void add_reset(struct strv *reset, const struct item *item, const char *value)
 {
+    struct str sql = {0};
     switch (item->kind) {
     case KIND_ROLE:
-        break; /* together, and before everything else: the role may lack the right to set */
+        return; /* together, and before everything else: the role may lack the right to set */
     case KIND_SETTING:
-        str_addf(sql, "select set_config('%s', '", item->name);
+        str_addf(&sql, "select set_config('%s', '", item->name);
         for (const char *c = value; *c; c++)
-            str_addf(sql, *c == '\'' ? "''" : "%c", *c);
-        str_add(sql, "', false);");
+            str_addf(&sql, *c == '\'' ? "''" : "%c", *c);
+        str_add(&sql, "', false)");
         break;
     case KIND_PRAGMA:
-        str_addf(sql, "pragma %s = %s;", item->name, value);
+        str_addf(&sql, "pragma %s = %s", item->name, value);
         break;
     case KIND_TEMPORARY:
-        str_add(sql, "discard temp;");
+        str_add(&sql, "discard temp");
         break;
     }
+    strv_add_take(reset, str_take(&sql));
 }
 
-int session_state_compare(struct session_state *s, struct db *db, bool keep, char **ret_change,
-                          struct err *err)
+void session_state_judge(struct session_state *s, char **now, bool keep, char **ret_change,
+                         struct strv *ret_reset)
 {
-    char **now = xcalloc(s->n, sizeof(char *));
-    if (read_values(s, db, now, err) < 0) {
-        free_values(now, s->n);
-        return -1;
-    }
-    _cleanup_str_ struct str change = {0}, reset = {0};
+    _cleanup_str_ struct str change = {0};
+    _cleanup_strv_ struct strv reset = {0};
     bool role = false;
-    for (size_t i = 0; i < s->n; i++) {
+    for (size_t i = 0; s->values && i < s->n; i++) {
         if (strcmp(now[i], s->values[i]) == 0)
             continue;
         const struct item *item = &s->items[i];
@@ -177,18 +191,35 @@ int session_state_compare(struct session_state *s, struct db *db, bool keep, cha
         str_addf(&change, "%s%s is now %s", change.len ? ", " : "", item->name,
                  *now[i] ? now[i] : "\"\"");
     }
-    int r = 0;
-    if (keep) {
+    if (keep || !s->values) {
         free_values(s->values, s->n);
         s->values = now;
     } else {
         free_values(now, s->n);
-        _cleanup_free_ char *sql = xasprintf(
-            "%s%s", role ? "reset session authorization; reset role;" : "", str_get(&reset));
-        if (*sql && db_run(db, sql, DB_RUN_STATEMENTS, NULL, err) < 0)
-            r = err_prefix(err, "cannot put the session back");
+        if (role) {
+            strv_add(ret_reset, "reset session authorization");
+            strv_add(ret_reset, "reset role");
+        }
+        for (size_t i = 0; i < reset.n; i++)
+            strv_add(ret_reset, reset.v[i]);
     }
-    if (r == 0)
-        *ret_change = change.len ? str_take(&change) : NULL;
-    return r;
+    *ret_change = change.len ? str_take(&change) : NULL;
+}
+
+int session_state_compare(struct session_state *s, struct db *db, bool keep, char **ret_change,
+                          struct err *err)
+{
+    char **now = xcalloc(s->n, sizeof(char *));
+    if (read_values(s, db, now, err) < 0) {
+        free_values(now, s->n);
+        return -1;
+    }
+    _cleanup_free_ char *change = NULL;
+    _cleanup_strv_ struct strv reset = {0};
+    session_state_judge(s, now, keep, &change, &reset);
+    _cleanup_free_ char *sql = strv_join(&reset, "; ");
+    if (*sql && db_run(db, sql, DB_RUN_STATEMENTS, NULL, err) < 0)
+        return err_prefix(err, "cannot put the session back");
+    *ret_change = TAKE_PTR(change);
+    return 0;
 }

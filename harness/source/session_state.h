@@ -5,10 +5,17 @@
  *     struct session_state *state;
  *     session_state_read(db, &state, err);            when the session begins
  *     session_state_compare(state, db, keep, &text, err);   after each step
+ *
+ * A session that is not belay's own is asked by whoever holds it:
+ *
+ *     state = session_state_new(engine);
+ *     values = what session_state_query(state) gives
+ *     session_state_judge(state, values, keep, &text, &reset);
  */
 #ifndef BELAY_SESSION_STATE_H
 #define BELAY_SESSION_STATE_H
 
+#include "harness/base/str.h"
 #include "harness/engine/engine.h"
 
 struct session_state;
@@ -26,6 +33,16 @@ const char *session_state_get(const struct session_state *s, const char *name);
  */
 int session_state_compare(struct session_state *s, struct db *db, bool keep, char **ret_change,
                           struct err *err);
+
+struct session_state *session_state_new(const struct engine *e);
+/* The query that reads it: one row of session_state_size() values. Owned by the state. */
+const char *session_state_query(const struct session_state *s);
+size_t session_state_size(const struct session_state *s);
+/* What session_state_compare() does, with values that were read elsewhere (taken over with the
+ * array). The first values are the state to compare with. ret_reset: the statements that put the
+ * session back. */
+void session_state_judge(struct session_state *s, char **values, bool keep, char **ret_change,
+                         struct strv *ret_reset);
 void session_state_free(struct session_state *s);
 
 #endif

@@ -5,6 +5,10 @@
 
 /* ---- sources ---- */
 
+const char *const source_formats[] = {
+    "alembic", "belay", "dbmate", "golang-migrate", "goose", "diesel", NULL,
+};
+
 int source_open(const struct source_options *o, struct source **ret, struct err *err)
 {
     const char *format = o->format;
@@ -18,7 +22,26 @@ int source_open(const struct source_options *o, struct source **ret, struct err 
         err_set(err, ERR_USAGE, "there is no format \"%s\"", format);
         return err_hint(err, "formats: %s", str_get(&names));
     }
-    return sql_source_open(o->dir ? o->dir : ".", format, ret, err);
+    const char *dir = o->dir ? o->dir : ".";
+    bool alembic = str_eq(format, "alembic");
+    _cleanup_free_ char *config = alembic || !format ? alembic_find_config(o) : NULL;
+    if (config)
+        return alembic_source_open(o, config, ret, err);
+    if (!alembic && sql_source_open(dir, format, ret, err) == 0)
+        return 0;
+    if (format && !alembic)
+        return -1;
+    _cleanup_err_ struct err none = {0};
+    if (alembic_find_below(dir, &config, &none) < 0) {
+        err_move(err, &none);
+        return -1;
+    }
+    if (config)
+        return alembic_source_open(o, config, ret, err);
+    if (!alembic)
+        return -1;
+    err_set(err, ERR_CONFIG, "no alembic.ini in %s", dir);
+    return err_hint(err, "name it with --config, or ALEMBIC_CONFIG");
 }
 
 void source_free(struct source *s)
@@ -152,6 +175,11 @@ int migrator_current(struct migrator *m, struct strv *ret, struct err *err)
 int migrator_stamp(struct migrator *m, const struct revisions *heads, struct err *err)
 {
     return m->source->ops->stamp(m, heads, err);
+}
+
+int migrator_drift(struct migrator *m, struct strv *ret, struct err *err)
+{
+    return m->source->ops->drift ? m->source->ops->drift(m, ret, err) : 0;
 }
 
 void migrator_cancel(struct migrator *m)

@@ -46,7 +46,8 @@ void source_free(struct source *s);
 DEFINE_CLEANUP(struct source *, source_free);
 #define _cleanup_source_ _cleanup_(cleanup_source_free)
 
-/* Every format that can be opened, NULL-terminated; for `belay doctor` and --format. */
+/* Every format that can be opened, NULL-terminated; the SQL formats follow after "alembic". For
+ * `belay doctor` and --format. */
 extern const char *const source_formats[];
 
 const char *source_format(const struct source *s);
@@ -135,6 +136,12 @@ int migrator_current(struct migrator *m, struct strv *ret, struct err *err);
  * dirty database is cleared.
  */
 int migrator_stamp(struct migrator *m, const struct revisions *heads, struct err *err);
+
+/*
+ * What the project's models hold and the database does not, or the other way round: a line for each
+ * operation that autogenerate would write, appended to ret. None where a source has no models.
+ */
+int migrator_drift(struct migrator *m, struct strv *ret, struct err *err);
 
 /* Asks a step that runs in another thread, or is interrupted by a signal, to stop. */
 void migrator_cancel(struct migrator *m);

@@ -21,6 +21,7 @@ struct source_ops {
                     struct step_result *ret, struct err *err);
     int (*current)(struct migrator *m, struct strv *ret, struct err *err);
     int (*stamp)(struct migrator *m, const struct revisions *heads, struct err *err);
+    int (*drift)(struct migrator *m, struct strv *ret, struct err *err); /* NULL: no models */
     void (*cancel)(struct migrator *m);
     int (*sql)(const struct source *s, const struct engine *e, const struct revisions *list,
                enum step_direction direction, char **ret, struct err *err);
@@ -48,5 +49,12 @@ struct migrator {
 
 /* An SQL folder; format NULL: whatever its contents show. */
 int sql_source_open(const char *dir, const char *format, struct source **ret, struct err *err);
+
+/* The configuration file that makes the folder an Alembic project, or NULL. The caller owns it. */
+char *alembic_find_config(const struct source_options *o);
+/* The same one folder further down; *ret is NULL when there is none, several are ERR_CONFIG. */
+int alembic_find_below(const char *dir, char **ret, struct err *err);
+int alembic_source_open(const struct source_options *o, const char *config, struct source **ret,
+                        struct err *err);
 
 #endif

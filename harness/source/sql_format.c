@@ -226,7 +226,3 @@ const struct sql_format sql_formats[] = {
     },
     {.name = NULL},
 };
-
-const char *const source_formats[] = {
-    "belay", "dbmate", "golang-migrate", "goose", "diesel", NULL,
-};
