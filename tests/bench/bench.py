@@ -10,6 +10,7 @@ import contextlib
 import os
 import platform
 import shutil
+import signal
 import sqlite3
 import statistics
 import subprocess
@@ -254,6 +255,8 @@ def main():
     parser.add_argument("--many", type=int, default=3000)
     parser.add_argument("--no-dbmate", action="store_true")
     args = parser.parse_args()
+    # a killed benchmark stops its server and removes its folder, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
 
     tmpfs = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="belay-bench-", dir=tmpfs) as folder:
