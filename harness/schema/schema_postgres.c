@@ -225,7 +225,7 @@ int catalog_left_out(struct catalog_reader *r, const char *oids, struct err *err
 }
 
 int catalog_read_scopes(struct catalog_reader *r, enum catalog_reach reach, const char *oids,
-                        struct snapshot *s, struct err *err)
+                        unsigned wanted, struct snapshot *s, struct err *err)
 {
     const struct catalog_query *queries = reach == REACH_RELATION  ? postgres_relation_queries
                                           : reach == REACH_ROUTINE ? postgres_routine_queries
@@ -237,7 +237,7 @@ int catalog_read_scopes(struct catalog_reader *r, enum catalog_reach reach, cons
     struct rows *rows[MAX_SCOPE_QUERIES] = {0};
     size_t n = 0;
     for (const struct catalog_query *q = queries; q->name; q++) {
-        if (q->reach == REACH_ALL)
+        if (q->reach == REACH_ALL || !(wanted & 1u << (q - queries)))
             continue;
         assert(n < MAX_SCOPE_QUERIES);
         catalog_expand(q->sql, &t, &text[n]);

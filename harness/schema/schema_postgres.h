@@ -62,6 +62,8 @@ struct catalog_query {
     int since;                    /* major version that has the catalog; 0: all */
     bool roles;                   /* server-wide: only with options.roles */
     bool sparse;                  /* a row without properties is nothing */
+    /* REACH_RELATION: which relations may have a row, as a condition on c of pg_class; NULL: any */
+    const char *when;
 };
 
 /* Each ends with a NULL name. */
@@ -106,10 +108,13 @@ int catalog_transaction(struct catalog_reader *r, const char *begin,
 
 /* Finds out what to leave out: of everything, or among oids, added to what is known. */
 int catalog_left_out(struct catalog_reader *r, const char *oids, struct err *err);
-/* Adds the objects to s that belong to the scopes of one kind with these oids (an oid[] literal).
+/*
+ * Adds the objects to s that belong to the scopes of one kind with these oids (an oid[] literal).
+ * wanted: a bit for each query of the kind, in their order; the others would find nothing.
  */
 int catalog_read_scopes(struct catalog_reader *r, enum catalog_reach reach, const char *oids,
-                        struct snapshot *s, struct err *err);
+                        unsigned wanted, struct snapshot *s, struct err *err);
+#define ALL_QUERIES (~0u)
 /* The whole schema, finished; data is a struct snapshot **. */
 int catalog_read_all(struct catalog_reader *r, void *data, struct err *err);
 

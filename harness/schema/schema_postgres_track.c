@@ -63,19 +63,18 @@ static const char remove_sql[] = "set client_min_messages = warning;"
 static const char narrow_plans_sql[] =
     "set plan_cache_mode = force_generic_plan; set enable_seqscan = off;"
     " set enable_hashjoin = off; set enable_mergejoin = off; set enable_material = off;"
-    " set enable_memoize = off; set enable_bitmapscan = off";
+    " set enable_memoize = off; set enable_bitmapscan = off;"
+    /* what is read in one round trip is read in one view, without a BEGIN of its own */
+    " set default_transaction_isolation = 'repeatable read'";
 
 #define DROP_TAG TRACKER_SCHEMA " drop"
-
-/* What changes when a row of the catalog does: count and sum of the transactions that wrote them.
- */
-#define ROWS(catalog)                                                                              \
-    "(select count(*) || '/' || coalesce(sum(xmin::text::int8), 0) from " catalog ")"
 
 /*
  * Empties the log, and says in the same round trip what event triggers do not see: the database and
  * what belongs to the whole server, event triggers (also our own), indexes that CLUSTER or a failed
- * CREATE INDEX CONCURRENTLY marked, dependencies on extensions, collations that were imported.
+ * CREATE INDEX CONCURRENTLY marked, dependencies on extensions, collations that were imported. Rows
+ * are known by their number and the sum of the transactions that wrote them: each that is written
+ * or takes the place of another makes the sum larger.
  */
 /* clang-format off */
 static const char changes_sql[] =
@@ -85,51 +84,69 @@ static const char changes_sql[] =
     " (select count(*) from pg_event_trigger where evtenabled = 'A' and evtname in"
     "  ('" TRACKER_SCHEMA "_ddl', '" TRACKER_SCHEMA "_drop')) as whole, concat_ws("
     "' ', (select concat_ws(',', xmin, datacl::text, datconnlimit) from pg_database"
-    "  where datname = current_database()), " ROWS("pg_db_role_setting") ", " ROWS("pg_authid") ", "
-    ROWS("pg_auth_members") ", " ROWS("pg_tablespace") ", " ROWS("pg_shdescription") ", "
-    ROWS("pg_shseclabel") ", " ROWS("pg_event_trigger") ", "
-    "(select string_agg(d.description, ',') from pg_event_trigger t join pg_description d"
-    "  on d.objoid = t.oid and d.classoid = 'pg_event_trigger'::regclass), "
-    ROWS("pg_subscription") ", "
-    "@15{" ROWS("pg_parameter_acl") ", }"
-    ROWS("pg_largeobject_metadata where lomacl is not null") ", "
-    "(select string_agg(concat(indexrelid, indisclustered, indisvalid, indisready), ',')"
-    "  from pg_index where indisclustered or not indisvalid or not indisready), "
-    ROWS("pg_depend where refclassid = 'pg_extension'::regclass and deptype = 'x'") ", "
-    ROWS("pg_collation where oid >= " FIRST_USER_OID)
+    "  where datname = current_database()),"
+    " (select concat_ws(',', count(*), sum(w.xmin::text::int8)) from ("
+    "  select xmin from pg_db_role_setting"
+    "  union all select xmin from pg_authid"
+    "  union all select xmin from pg_auth_members"
+    "  union all select xmin from pg_tablespace"
+    "  union all select xmin from pg_shdescription"
+    "  union all select xmin from pg_shseclabel"
+    "  union all select xmin from pg_event_trigger"
+    "  union all select d.xmin from pg_event_trigger t, lateral (select c.xmin"
+    "   from pg_description c where c.objoid = t.oid"
+    "   and c.classoid = 'pg_event_trigger'::regclass offset 0) d"
+    "  union all select xmin from pg_subscription"
+    "@15{  union all select xmin from pg_parameter_acl}"
+    "  union all select xmin from pg_largeobject_metadata where lomacl is not null"
+    "  union all select xmin from pg_depend where refclassid = 'pg_extension'::regclass"
+    "   and deptype = 'x'"
+    "  union all select xmin from pg_collation where oid >= " FIRST_USER_OID ") w),"
+    " (select string_agg(concat(indexrelid, indisclustered, indisvalid, indisready), ',')"
+    "  from pg_index where (indisclustered or not indisvalid or not indisready)"
+    "  and ctid >= '(0,0)')" /* the whole table, where index scans alone are allowed */
     ") as fingerprint) f left join gone g on true";
 /* clang-format on */
 
 /*
  * The relations that touched objects ($1 their classes, $2 their oids) are rendered with: an index
  * with its table. Descendants are included, for what is done to a parent may reach them, and the
- * sequences that a table owns. The second column says whether one of them has, or had, descendants.
+ * sequences that a table owns. The second column says whether one of them has, or had, descendants;
+ * the third, a digit for each query of relations in their order, whether it would find anything.
+ * Sub-selects instead of joins, and OFFSET 0, because each row is to be one look into an index.
  */
 static const char resolve_sql[] =
-    "with recursive touched(class, oid) as (select * from unnest($1::oid[], $2::oid[])),"
-    " named(oid) as ("
-    "  select coalesce((select i.indrelid from pg_index i where i.indexrelid = c.oid), c.oid)"
-    "   from touched t join pg_class c on c.oid = t.oid where t.class = 'pg_class'::regclass"
-    "  union select g.tgrelid from touched t join pg_trigger g on g.oid = t.oid"
-    "   where t.class = 'pg_trigger'::regclass"
-    "  union select p.polrelid from touched t join pg_policy p on p.oid = t.oid"
-    "   where t.class = 'pg_policy'::regclass"
-    "  union select r.ev_class from touched t join pg_rewrite r on r.oid = t.oid"
-    "   where t.class = 'pg_rewrite'::regclass"
-    "  union select k.conrelid from touched t join pg_constraint k on k.oid = t.oid"
-    "   where t.class = 'pg_constraint'::regclass"
-    "  union select s.stxrelid from touched t join pg_statistic_ext s on s.oid = t.oid"
-    "   where t.class = 'pg_statistic_ext'::regclass"
-    "  union select y.typrelid from touched t join pg_type y on y.oid = t.oid"
-    "   where t.class = 'pg_type'::regclass and y.typrelid <> 0),"
+    "with recursive named(oid) as (select distinct oid from (select case t.class"
+    "  when 'pg_class'::regclass then coalesce("
+    "   (select i.indrelid from pg_index i where i.indexrelid = t.oid),"
+    "   (select c.oid from pg_class c where c.oid = t.oid))"
+    "  when 'pg_trigger'::regclass then"
+    "   (select g.tgrelid from pg_trigger g where g.oid = t.oid)"
+    "  when 'pg_policy'::regclass then"
+    "   (select p.polrelid from pg_policy p where p.oid = t.oid)"
+    "  when 'pg_rewrite'::regclass then"
+    "   (select r.ev_class from pg_rewrite r where r.oid = t.oid)"
+    "  when 'pg_constraint'::regclass then"
+    "   (select nullif(k.conrelid, 0) from pg_constraint k where k.oid = t.oid)"
+    "  when 'pg_statistic_ext'::regclass then"
+    "   (select s.stxrelid from pg_statistic_ext s where s.oid = t.oid)"
+    "  when 'pg_type'::regclass then"
+    "   (select nullif(y.typrelid, 0) from pg_type y where y.oid = t.oid) end as oid"
+    "  from unnest($1::oid[], $2::oid[]) t(class, oid)) x where oid is not null),"
     " tree(oid) as (select oid from named"
-    "  union select i.inhrelid from tree join pg_inherits i on i.inhparent = tree.oid)"
-    " select array_agg(x.oid), (select bool_or(c.relhassubclass) from named"
-    "   join pg_class c on c.oid = named.oid) from (select oid from tree"
-    "  union select d.objid from tree join pg_depend d on d.refobjid = tree.oid"
-    "   and d.refclassid = 'pg_class'::regclass and d.classid = 'pg_class'::regclass"
-    "   and d.deptype in ('a', 'i')"
-    "   join pg_class s on s.oid = d.objid and s.relkind = 'S') x";
+    "  union select i.inhrelid from tree, lateral (select h.inhrelid from pg_inherits h"
+    "   where h.inhparent = tree.oid offset 0) i),"
+    " related(oid) as (select oid from tree"
+    "  union select d.objid from tree, lateral (select p.objid from pg_depend p"
+    "   where p.refclassid = 'pg_class'::regclass and p.refobjid = tree.oid"
+    "   and p.classid = 'pg_class'::regclass and p.deptype in ('a', 'i') offset 0) d"
+    "   where (select s.relkind from pg_class s where s.oid = d.objid) = 'S')"
+    " select array_agg(x.oid), (select bool_or((select c.relhassubclass from pg_class c"
+    "  where c.oid = named.oid)) from named), concat(";
+
+static const char resolve_end_sql[] =
+    ") from (select oid from related) x left join lateral (select * from pg_class c"
+    " where c.oid = x.oid offset 0) c on true";
 
 /* Commands whose reach is the scopes of the objects they name. ALTER TABLE has a longer one when
  * the table has descendants: what it detaches is no longer among them. */
@@ -187,7 +204,9 @@ struct postgres_tracker {
     struct catalog_reader reader;
     bool instrumented;
     char *fingerprint;     /* as of last; NULL: unknown */
+    char *resolve;         /* resolve_sql with what the relation queries want to know */
     struct snapshot *last; /* NULL: nothing read yet, or the last read failed */
+    uint32_t sorted_out;   /* relations up to this oid were sorted into those to leave out or not */
     size_t full_reads;
     bool labelled; /* last holds objects that others are named in, see find_labels() */
 };
@@ -197,6 +216,7 @@ struct change_log {
     struct oids classes, objects;           /* touched: pairs */
     struct oids relations, routines, types; /* scopes to read again */
     struct strv dropped_columns;            /* identities */
+    unsigned wanted;                        /* queries of relations, see catalog_read_scopes() */
     bool alters_table;
     bool unknown; /* the reach is not known: read everything */
 };
@@ -316,15 +336,31 @@ static void change_log_read(struct change_log *l, const struct postgres_tracker 
     }
 }
 
+/* The text of the query that resolve() runs; owned by the caller. */
+static char *resolve_text(void)
+{
+    struct str s = {0};
+    str_add(&s, resolve_sql);
+    for (const struct catalog_query *q = postgres_relation_queries; q->name; q++)
+        str_addf(&s, "%scoalesce(bool_or(%s), false)::int",
+                 q == postgres_relation_queries ? "" : ", ", q->when ? q->when : "true");
+    str_add(&s, resolve_end_sql);
+    return str_take(&s);
+}
+
 static int resolve(struct postgres_tracker *t, struct change_log *l, struct err *err)
 {
     _cleanup_free_ char *classes = oids_literal(&l->classes);
     _cleanup_free_ char *objects = oids_literal(&l->objects);
     _cleanup_rows_ struct rows *rows = NULL;
-    if (db_query_prepared(t->reader.db, resolve_sql, (const char *[]){classes, objects}, 2, &rows,
+    if (db_query_prepared(t->reader.db, t->resolve, (const char *[]){classes, objects}, 2, &rows,
                           err) < 0)
         return -1;
     oids_parse(&l->relations, rows_get(rows, 0, 0));
+    const char *finds = rows_get(rows, 0, 2);
+    l->wanted = 0;
+    for (size_t i = 0; finds[i]; i++)
+        l->wanted |= (finds[i] == '1' ? 1u : 0u) << i;
     if (l->relations.n + l->routines.n + l->types.n > MANY_SCOPES)
         l->unknown = true;
     if (l->alters_table && str_eq(rows_get(rows, 0, 1), "t"))
@@ -392,6 +428,21 @@ static bool shows_elsewhere(const struct change_log *l, const struct snapshot *l
     return false;
 }
 
+/* Oids grow: only relations that are new can be version tables that are not yet known as such. */
+static int sort_out(struct postgres_tracker *t, const struct oids *relations, const char *literal,
+                    struct err *err)
+{
+    uint32_t newest = 0;
+    for (size_t i = 0; i < relations->n; i++)
+        newest = relations->v[i] > newest ? relations->v[i] : newest;
+    if (newest <= t->sorted_out)
+        return 0;
+    if (catalog_left_out(&t->reader, literal, err) < 0)
+        return -1;
+    t->sorted_out = newest;
+    return 0;
+}
+
 /* Adds the scopes of l as they are now to s. */
 static int read_scopes(struct postgres_tracker *t, const struct change_log *l, struct snapshot *s,
                        struct err *err)
@@ -408,27 +459,15 @@ static int read_scopes(struct postgres_tracker *t, const struct change_log *l, s
         if (scopes[i].oids->n == 0)
             continue;
         _cleanup_free_ char *oids = oids_literal(scopes[i].oids);
-        if (i == 0 && catalog_left_out(&t->reader, oids, err) < 0)
+        unsigned wanted = i == 0 ? l->wanted : ALL_QUERIES;
+        if (wanted == 0) /* all of them are gone */
+            continue;
+        if (i == 0 && sort_out(t, scopes[i].oids, oids, err) < 0)
             return -1;
-        if (catalog_read_scopes(&t->reader, scopes[i].reach, oids, s, err) < 0)
+        if (catalog_read_scopes(&t->reader, scopes[i].reach, oids, wanted, s, err) < 0)
             return -1;
     }
     return snapshot_finish(s, err);
-}
-
-struct apply_data {
-    struct postgres_tracker *t;
-    struct change_log *log;
-    struct snapshot *fresh;
-};
-
-static int read_changes(struct catalog_reader *r, void *data, struct err *err)
-{
-    struct apply_data *d = data;
-    (void)r;
-    if (resolve(d->t, d->log, err) < 0)
-        return -1;
-    return d->log->unknown ? 0 : read_scopes(d->t, d->log, d->fresh, err);
 }
 
 /* Replaces t->last by what it is after the changes in l. Leaves it alone and sets l->unknown when
@@ -436,8 +475,7 @@ static int read_changes(struct catalog_reader *r, void *data, struct err *err)
 static int apply(struct postgres_tracker *t, struct change_log *l, struct err *err)
 {
     _cleanup_snapshot_ struct snapshot *fresh = snapshot_new(t->last->engine, t->last->version);
-    struct apply_data data = {t, l, fresh};
-    if (catalog_transaction(&t->reader, CATALOG_BEGIN, read_changes, &data, err) < 0)
+    if (resolve(t, l, err) < 0 || (!l->unknown && read_scopes(t, l, fresh, err) < 0))
         return -1;
     if (l->unknown || shows_elsewhere(l, t->last, fresh)) {
         l->unknown = true;
@@ -473,6 +511,7 @@ static int read_everything(struct postgres_tracker *t, struct err *err)
         snapshot_share(s, t->last);
     snapshot_free(t->last);
     t->last = TAKE_PTR(s);
+    t->sorted_out = 0;
     t->labelled = find_labels(t->last);
     t->full_reads++;
     return 0;
@@ -552,6 +591,7 @@ int postgres_tracker_new(struct db *db, const struct schema_options *options,
         return -1;
     }
     t->instrumented = options && options->instrument && t->reader.superuser;
+    t->resolve = resolve_text();
     /* A copy of an instrumented database has it all, perhaps with rows in its log. */
     if (db_run(db, catalog_settings_sql, DB_RUN_WHOLE, NULL, err) < 0 ||
         (t->instrumented && (postgres_tracker_remove(db, err) < 0 ||
@@ -570,5 +610,6 @@ void postgres_tracker_free(struct schema_tracker *tracker)
     catalog_reader_release(&t->reader);
     snapshot_free(t->last);
     free(t->fingerprint);
+    free(t->resolve);
     free(t);
 }
