@@ -247,10 +247,10 @@ int cmd_upgrade(struct cli *cli, struct err *err)
             printf("nothing to upgrade; applied now: %s\n", names);
         return EXIT_CLEAN;
     }
-    if (s.no_file)
-        fprintf(stderr, "%s is new\n", d.shown);
     if (database_migrator(&d, s.no_file ? DB_OPEN_CREATE : DB_OPEN_DEFAULT, &m, err) < 0)
         return -1;
+    if (s.no_file)
+        fprintf(stderr, "%s is new\n", d.shown);
     return run_steps(&d, m, &list, STEP_UP, err);
 }
 

@@ -221,17 +221,22 @@ int database_unknown(const struct database *d, const struct strv *unknown, struc
     _cleanup_free_ const char **ids = xcalloc(n + 1, sizeof(*ids));
     for (size_t i = 0; i < n; i++)
         ids[i] = graph_at(g, i)->id;
-    _cleanup_strv_ struct strv near = {0};
+    _cleanup_strv_ struct strv near = {0}, last = {0};
     for (size_t i = 0; i < unknown->n; i++) {
         const char *found = nearest(unknown->v[i], ids);
         if (found && !strv_has(&near, found))
             strv_add(&near, found);
     }
-    _cleanup_free_ char *names = strv_join(unknown, ", "), *candidates = strv_join(&near, ", ");
-    err_set(err, ERR_SOURCE, "%s is at %s, which %s does not have", d->shown, names,
+    _cleanup_revisions_ struct revisions heads = {0};
+    graph_heads(g, &heads);
+    for (size_t i = 0; i < heads.n && !near.n; i++)
+        strv_add(&last, heads.v[i]->id);
+    _cleanup_free_ char *names = strv_join(unknown, ", ");
+    _cleanup_free_ char *candidates = strv_join(near.n ? &near : &last, ", ");
+    err_set(err, ERR_SOURCE, "%s is at %s, and there is no such revision in %s", d->shown, names,
             source_dir(d->source));
     return err_hint(err,
-                    "%s%s%sa newer or another checkout of the project may have it; \"belay stamp "
+                    "%s%s; a newer or another checkout of the project may have it. \"belay stamp "
                     "--detect\" finds the revision that the schema is at",
-                    near.n ? "did you mean " : "", candidates, near.n ? "? Otherwise " : "");
+                    near.n ? "the nearest is " : "the last here is ", candidates);
 }
