@@ -114,20 +114,26 @@ static int spawn(struct worker *w, const char *dir, const char *script, struct e
     return w->pidfd < 0 ? err_errno(err, "cannot watch %s", w->python) : 0;
 }
 
+static void kill_group(struct worker *w)
+{
+    if (w->pid > 0)
+        kill(-w->pid, SIGKILL);
+}
+
+/* Waits for the end of the process, and takes along what it has forked. */
 static void reap(struct worker *w, int *ret_status)
 {
     int status = 0;
+    siginfo_t info;
+    while (w->pid > 0 && waitid(P_PID, (id_t)w->pid, &info, WEXITED | WNOWAIT) < 0 &&
+           errno == EINTR)
+        ;
+    kill_group(w); /* while the dead process still holds the group's id */
     while (w->pid > 0 && waitpid(w->pid, &status, 0) < 0 && errno == EINTR)
         ;
     w->pid = -1;
     if (ret_status)
         *ret_status = status;
-}
-
-static void kill_group(struct worker *w)
-{
-    if (w->pid > 0)
-        kill(-w->pid, SIGKILL);
 }
 
 void worker_free(struct worker *w)

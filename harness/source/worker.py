@@ -187,8 +187,11 @@ def describe(exc, path=None, last_sql=None):
     if "file" not in error:
         here = os.path.realpath(__file__)
         for frame, line in traceback.walk_tb(exc.__traceback__):
-            name = os.path.realpath(frame.f_code.co_filename)
-            if name != here and not is_library(name) and not name.startswith("<"):
+            name = frame.f_code.co_filename
+            if name.startswith("<"):
+                continue  # made by exec()
+            name = os.path.realpath(name)
+            if name != here and not is_library(name):
                 error.update(file=name, line=line)
     lines = traceback.format_exception(type(exc), exc, exc.__traceback__)
     error["traceback"] = "".join(lines)[-8000:]
