@@ -1,0 +1,26 @@
+"""Users
+
+Revision ID: 8e20f7c1ab35
+Revises:
+Create Date: 2025-03-03 20:15:00.000000
+"""
+from alembic import op
+import sqlalchemy as sa
+
+revision = "8e20f7c1ab35"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "users",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("email", sa.String(255), nullable=False, unique=True),
+        sa.Column("name", sa.String(200), nullable=False),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("users")
