@@ -626,6 +626,9 @@ class Run:
                 return
             if op == "step":
                 start = time.monotonic()
+                # which enum types exist: SQLAlchemy asks once for a run, and a run of Alembic's own
+                # never comes back up
+                getattr(context.impl, "memo", {}).clear()
                 yield self.step(request)
                 settle(context)
                 self.pending = None
