@@ -1,4 +1,5 @@
 /* Scratch databases: made, copied, proved, dropped, swept and kept, on every kind of pool. */
+#include <glob.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
@@ -713,6 +714,47 @@ START_TEST(an_unprivileged_user_without_a_home_has_scratch_databases)
 }
 END_TEST
 
+/* A belay that was killed while it filled the cache leaves "initdb-VERSION-USER.PID" there. */
+static void cache_part(void)
+{
+    char cache[] = "/tmp/belay-test-cache-XXXXXX";
+    _cleanup_err_ struct err err = {0};
+    CHILD_MUST(mkdtemp(cache), "mkdtemp");
+    setenv("XDG_CACHE_HOME", cache, 1);
+    _cleanup_free_ char *pattern = xasprintf("%s/belay/initdb-*", cache);
+    _cleanup_free_ char *live = NULL, *dead = NULL;
+    for (int i = 0; i < 2; i++) {
+        struct scratch_pool *pool;
+        CHILD_MUST(scratch_pool_open(&engine_postgres, &(struct scratch_options){0}, &pool, &err) ==
+                       0,
+                   err.message);
+        scratch_pool_close(pool);
+        glob_t found = {0};
+        CHILD_MUST(glob(pattern, 0, NULL, &found) == 0, "no cache");
+        if (i == 0) {
+            pid_t gone = fork();
+            if (gone == 0)
+                _exit(0);
+            waitpid(gone, NULL, 0);
+            CHILD_MUST(found.gl_pathc == 1, "one cache");
+            dead = xasprintf("%s.%d", found.gl_pathv[0], (int)gone);
+            live = xasprintf("%s.%d", found.gl_pathv[0], (int)getppid());
+            CHILD_MUST(rename(found.gl_pathv[0], dead) == 0 && mkdir(live, 0700) == 0, "rename");
+        } else {
+            CHILD_MUST(found.gl_pathc == 2, "the cache and what a live belay is filling");
+            CHILD_MUST(dir_exists(live) && !dir_exists(dead), "the dead one's stayed");
+        }
+        globfree(&found);
+    }
+    tree_remove(cache, &err);
+}
+
+START_TEST(what_a_killed_belay_left_in_the_cache_is_removed)
+{
+    in_child(cache_part);
+}
+END_TEST
+
 /* ---- full disks: file systems of a few megabytes that only the child sees ---- */
 
 static char small[] = "/tmp/belay-test-small-XXXXXX";
@@ -843,6 +885,7 @@ int main(void)
     SUITE_ADD(s, a_database_that_was_never_commented_is_swept);
     SUITE_ADD(s, a_kept_database_is_never_swept);
     SUITE_ADD(s, a_lost_session_leaves_its_database_to_the_next_sweep);
+    SUITE_ADD(s, what_a_killed_belay_left_in_the_cache_is_removed);
     SUITE_ADD(s, the_newest_server_programs_are_chosen);
     SUITE_ADD(s, a_beta_counts_as_its_version);
     SUITE_ADD(s, without_a_path_the_packaged_server_is_found);

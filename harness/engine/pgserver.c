@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -213,6 +214,22 @@ static bool cache_usable(const char *path)
            (st.st_mode & 022) == 0;
 }
 
+/* What belays left that were killed while they filled the cache: "<cache>.<process id>". */
+static void cache_sweep(const char *cache)
+{
+    _cleanup_free_ char *pattern = xasprintf("%s.*", cache);
+    glob_t found = {0};
+    if (glob(pattern, GLOB_NOSORT, NULL, &found) == 0) {
+        for (size_t i = 0; i < found.gl_pathc; i++) {
+            _cleanup_err_ struct err ignored = {0}; /* the next one tries again */
+            pid_t pid = (pid_t)atoi(found.gl_pathv[i] + strlen(cache) + 1);
+            if (pid > 0 && kill(pid, 0) < 0 && errno == ESRCH)
+                tree_remove(found.gl_pathv[i], &ignored);
+        }
+    }
+    globfree(&found);
+}
+
 /* Best effort: without a cache the next start is slower. */
 static void cache_fill(const char *cache, const char *data)
 {
@@ -221,6 +238,7 @@ static void cache_fill(const char *cache, const char *data)
     _cleanup_free_ char *temporary = xasprintf("%s.%d", cache, (int)getpid());
     if (dir_make(dir, 0700, &ignored) < 0)
         return;
+    cache_sweep(cache);
     _cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     /* synced once: after a power failure it must not be there and be empty */
     if (tree_copy(data, temporary, &(struct proc_user){0}, &ignored) < 0 || fd < 0 ||
