@@ -42,13 +42,6 @@ static int find_scenarios(const char *dir, struct strv *ret, struct err *err)
     return 0;
 }
 
-static bool meets(const struct expected *e, const struct finding *f)
-{
-    return strcmp(e->finding, f->id->id) == 0 &&
-           (!e->revision || (f->revision && str_starts(f->revision, e->revision))) &&
-           (!e->object || finding_matches_object(f, e->object));
-}
-
 static void add_finding_line(struct str *out, const char *what, const char *id,
                              const char *revision, const char *text)
 {
@@ -66,7 +59,8 @@ static void compare(const struct config *scenario, const struct check_result *r,
     for (size_t e = 0; e < scenario->nexpected; e++) {
         bool met = false;
         for (size_t f = 0; f < r->nfindings && !met; f++)
-            met = !r->findings[f].waived_reason && meets(&scenario->expected[e], &r->findings[f]);
+            met = !r->findings[f].waived_reason &&
+                  expected_meets(&scenario->expected[e], &r->findings[f]);
         if (!met)
             add_finding_line(out, "expected, not found", scenario->expected[e].finding,
                              scenario->expected[e].revision, scenario->expected[e].object);
@@ -75,7 +69,7 @@ static void compare(const struct config *scenario, const struct check_result *r,
         const struct finding *finding = &r->findings[f];
         bool expected = finding->waived_reason != NULL;
         for (size_t e = 0; e < scenario->nexpected && !expected; e++)
-            expected = meets(&scenario->expected[e], finding);
+            expected = expected_meets(&scenario->expected[e], finding);
         if (expected)
             continue;
         add_finding_line(out, "found, not expected", finding->id->id, finding->revision,
@@ -108,15 +102,16 @@ static int run_one(const struct cli *cli, const char *dir, const struct config *
     };
     _cleanup_(check_result_release) struct check_result r = {0};
     _cleanup_err_ struct err failed = {0};
-    int rc = check_run(&q, &r, &failed);
+    _cleanup_str_ struct str differences = {0}, out = {0};
+    int rc = scenario->nsteps ? scenario_run(&q, scenario, &differences, &failed)
+                              : check_run(&q, &r, &failed);
     live_clear();
     if (rc < 0 && failed.code == ERR_INTERRUPTED) {
         err_move(err, &failed);
         return -1;
     }
 
-    _cleanup_str_ struct str differences = {0}, out = {0};
-    if (rc == 0)
+    if (rc == 0 && !scenario->nsteps)
         compare(scenario, &r, &differences);
     bool met = rc == 0 && !differences.len;
     if (met)

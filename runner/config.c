@@ -21,6 +21,31 @@ struct raw_waiver {
     char *finding, *revision, *object, *reason, *expires;
 };
 
+struct raw_rows {
+    char *query;
+    char **are;
+    unsigned are_count;
+};
+
+struct raw_expect {
+    struct raw_rows *rows;
+    unsigned rows_count;
+    char **objects;
+    unsigned objects_count;
+    char **absent;
+    unsigned absent_count;
+    char **revision;
+    unsigned revision_count;
+    char *snapshot;
+    struct raw_waiver *findings;
+    unsigned findings_count;
+};
+
+struct raw_step {
+    char *texts[SCENARIO_EXPECT]; /* by enum scenario_kind */
+    struct raw_expect *expect;
+};
+
 struct raw {
     char *options[OPT_COUNT];
     char **url_env;
@@ -36,6 +61,8 @@ struct raw {
     unsigned engines_count;
     struct raw_waiver *expect;
     unsigned expect_count;
+    struct raw_step *steps;
+    unsigned steps_count;
 };
 
 #define TEXT(key, flags, type, member)                                                             \
@@ -72,9 +99,47 @@ static const cyaml_schema_value_t expect_value = {
 static const cyaml_schema_value_t text_value = {
     CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, CYAML_UNLIMITED)};
 
-#define LIST(key, member, value)                                                                   \
-    CYAML_FIELD_SEQUENCE(key, CYAML_FLAG_POINTER | OPTIONAL, struct raw, member, value, 0,         \
+#define LIST_IN(key, type, member, value)                                                          \
+    CYAML_FIELD_SEQUENCE(key, CYAML_FLAG_POINTER | OPTIONAL, type, member, value, 0,               \
                          CYAML_UNLIMITED)
+#define LIST(key, member, value) LIST_IN(key, struct raw, member, value)
+
+/* ---- the steps of a scenario ---- */
+
+static const cyaml_schema_field_t rows_fields[] = {
+    TEXT("query", NEEDED, struct raw_rows, query),
+    LIST_IN("are", struct raw_rows, are, &text_value),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t rows_value = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_rows, rows_fields)};
+static const cyaml_schema_field_t step_expect_fields[] = {
+    LIST_IN("rows", struct raw_expect, rows, &rows_value),
+    LIST_IN("objects", struct raw_expect, objects, &text_value),
+    LIST_IN("absent", struct raw_expect, absent, &text_value),
+    LIST_IN("revision", struct raw_expect, revision, &text_value),
+    TEXT("snapshot", OPTIONAL, struct raw_expect, snapshot),
+    LIST_IN("findings", struct raw_expect, findings, &expect_value),
+    CYAML_FIELD_END,
+};
+static const char *const step_keys[] = {
+    [SCENARIO_UPGRADE] = "upgrade", [SCENARIO_DOWNGRADE] = "downgrade",
+    [SCENARIO_SQL] = "sql",         [SCENARIO_SNAPSHOT] = "snapshot",
+    [SCENARIO_CHECK] = "check",     [SCENARIO_EXPECT] = "expect",
+};
+static const cyaml_schema_field_t step_fields[] = {
+    TEXT("upgrade", OPTIONAL, struct raw_step, texts[SCENARIO_UPGRADE]),
+    TEXT("downgrade", OPTIONAL, struct raw_step, texts[SCENARIO_DOWNGRADE]),
+    TEXT("sql", OPTIONAL, struct raw_step, texts[SCENARIO_SQL]),
+    TEXT("snapshot", OPTIONAL, struct raw_step, texts[SCENARIO_SNAPSHOT]),
+    TEXT("check", OPTIONAL, struct raw_step, texts[SCENARIO_CHECK]),
+    CYAML_FIELD_MAPPING_PTR("expect", OPTIONAL, struct raw_step, expect, step_expect_fields),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t step_value = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_step, step_fields)};
+
+/* ---- the file ---- */
 
 static const cyaml_schema_field_t common_fields[] = {
     LIST("url_env", url_env, &text_value),
@@ -86,6 +151,7 @@ static const cyaml_schema_field_t scenario_fields[] = {
     TEXT("title", NEEDED, struct raw, title),
     LIST("engines", engines, &text_value),
     LIST("expect", expect, &expect_value),
+    LIST("steps", steps, &step_value),
 };
 
 /* The schema: options that may stand in the file, under their names with '_', and the lists. */
@@ -201,6 +267,7 @@ struct fault {
     yaml_node_t *map; /* innermost mapping that the backtrace is about */
     char list[64];    /* "waivers", or "" at the top */
     char field[64];   /* the field that libcyaml was in, or "" */
+    bool deep;        /* in a list inside of a list */
 };
 
 static void find_fault(yaml_document_t *doc, const char *log, struct fault *f)
@@ -217,7 +284,11 @@ static void find_fault(yaml_document_t *doc, const char *log, struct fault *f)
             else if (!*f->field)
                 snprintf(f->field, sizeof(f->field), "%s", name);
         } else {
-            sscanf(p, "  in sequence entry '%ld'", &item);
+            long outer = 0;
+            if (sscanf(p, "  in sequence entry '%ld'", &outer) == 1) {
+                f->deep = item != 0;
+                item = outer;
+            }
         }
         if (!*p)
             break;
@@ -236,6 +307,12 @@ static int unknown_key(const char *path, yaml_document_t *doc, const struct faul
     for (const cyaml_schema_field_t *top = fields; *f->list && top->key; top++)
         if (strcmp(top->key, f->list) == 0)
             fields = top->value.sequence.entry->mapping.fields;
+    /* a mapping inside of a step */
+    for (const cyaml_schema_field_t *in = fields; *f->list && in->key; in++)
+        if (strcmp(in->key, f->field) == 0 && in->value.type == CYAML_MAPPING) {
+            fields = in->value.mapping.fields;
+            break;
+        }
     const char *names[OPT_COUNT + 16];
     size_t n = 0;
     for (; fields[n].key; n++)
@@ -252,7 +329,7 @@ static int unknown_key(const char *path, yaml_document_t *doc, const struct faul
     else
         err_set(err, ERR_CONFIG, "unknown key \"%s\"", key);
     err_at(err, path, key_line(doc, f->map, key), 0);
-    if (near)
+    if (near || f->deep)
         return -1;
     struct strv all = {0};
     for (size_t i = 0; i < n; i++)
@@ -407,6 +484,9 @@ static void copy_list(struct strv *to, char **from, unsigned n)
         strv_add(to, from[i]);
 }
 
+static int fill_steps(struct config *c, const struct raw *raw, yaml_document_t *doc,
+                      struct err *err);
+
 static int fill(struct config *c, const struct raw *raw, yaml_document_t *doc, struct err *err)
 {
     yaml_node_t *root = yaml_document_get_root_node(doc);
@@ -470,6 +550,75 @@ static int fill(struct config *c, const struct raw *raw, yaml_document_t *doc, s
             .line = item_key_line(doc, "expect", i, "finding"),
         };
     }
+    return fill_steps(c, raw, doc, err);
+}
+
+static void copy_findings(struct scenario_step *s, const struct raw_expect *e)
+{
+    s->findings = xcalloc(e->findings_count + 1, sizeof(*s->findings));
+    for (unsigned i = 0; i < e->findings_count; i++)
+        s->findings[s->nfindings++] = (struct expected){
+            .finding = xstrdup(e->findings[i].finding),
+            .revision = copy_value(e->findings[i].revision),
+            .object = copy_value(e->findings[i].object),
+            .line = s->line,
+        };
+    s->rows = xcalloc(e->rows_count + 1, sizeof(*s->rows));
+    for (unsigned i = 0; i < e->rows_count; i++) {
+        s->rows[s->nrows].query = xstrdup(e->rows[i].query);
+        copy_list(&s->rows[s->nrows++].rows, e->rows[i].are, e->rows[i].are_count);
+    }
+    copy_list(&s->objects, e->objects, e->objects_count);
+    copy_list(&s->absent, e->absent, e->absent_count);
+    copy_list(&s->revisions, e->revision, e->revision_count);
+    s->snapshot = copy_value(e->snapshot);
+}
+
+/* A step is a mapping of one key. */
+static int fill_step(struct config *c, const struct raw_step *raw, yaml_document_t *doc, size_t i,
+                     struct err *err)
+{
+    struct scenario_step *s = &c->steps[c->nsteps++];
+    size_t keys = raw->expect != NULL;
+    s->kind = SCENARIO_EXPECT;
+    for (int k = 0; k < SCENARIO_EXPECT; k++)
+        if (raw->texts[k]) {
+            s->kind = (enum scenario_kind)k;
+            keys++;
+        }
+    if (s->kind != SCENARIO_EXPECT)
+        s->text = xstrdup(raw->texts[s->kind]);
+    s->line = item_key_line(doc, "steps", i, step_keys[s->kind]);
+    if (keys != 1) {
+        err_set(err, ERR_CONFIG, "steps: a step does one thing, and this one does %zu", keys);
+        err_hint(err, "begin each with a dash of its own");
+        return err_at(err, c->path, s->line, 0);
+    }
+    if (s->text && (!*s->text || (s->kind == SCENARIO_CHECK && strcmp(s->text, "yes") != 0))) {
+        err_set(err, ERR_CONFIG, "steps: %s: %s", step_keys[s->kind],
+                *s->text ? "there is only \"check: yes\"" : "empty");
+        return err_at(err, c->path, s->line, 0);
+    }
+    for (unsigned k = 0; raw->expect && k < raw->expect->findings_count; k++)
+        if (check_item(&raw->expect->findings[k], c->path, doc, "steps", i, false, err) < 0)
+            return -1;
+    if (raw->expect)
+        copy_findings(s, raw->expect);
+    return 0;
+}
+
+static int fill_steps(struct config *c, const struct raw *raw, yaml_document_t *doc,
+                      struct err *err)
+{
+    c->steps = xcalloc(raw->steps_count + 1, sizeof(*c->steps));
+    if (raw->steps_count && raw->expect_count) {
+        err_set(err, ERR_CONFIG, "expect stands among the steps, where there are steps");
+        err_hint(err, "write \"- check: yes\" and \"- expect: {findings: [...]}\"");
+        return err_at(err, c->path, key_line(doc, yaml_document_get_root_node(doc), "expect"), 0);
+    }
+    for (unsigned i = 0; i < raw->steps_count; i++)
+        if (fill_step(c, &raw->steps[i], doc, i, err) < 0)
+            return -1;
     return 0;
 }
 
@@ -589,6 +738,9 @@ void config_release(struct config *c)
         free(c->expected[i].object);
     }
     free(c->expected);
+    for (size_t i = 0; i < c->nsteps; i++)
+        scenario_step_release(&c->steps[i]);
+    free(c->steps);
     strv_release(&c->engines);
     free(c->title);
     free(c->path);

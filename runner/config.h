@@ -22,15 +22,8 @@
 #include "harness/base/err.h"
 #include "harness/base/str.h"
 #include "runner/roundtrip.h"
+#include "runner/scenario.h"
 #include "runner/settings.h"
-
-/* A finding that a scenario expects. */
-struct expected {
-    char *finding;
-    char *revision; /* NULL: any */
-    char *object;   /* NULL: any; a pattern as in struct waiver */
-    int line;
-};
 
 struct config {
     char *path; /* of the file as it was opened; NULL: none was read */
@@ -49,6 +42,8 @@ struct config {
     struct strv engines;
     struct expected *expected;
     size_t nexpected;
+    struct scenario_step *steps; /* instead of expected */
+    size_t nsteps;
 };
 
 /* The nearest belay.yaml in dir or above it; *ret is owned by the caller, NULL when there is none.
@@ -57,7 +52,7 @@ void config_find(const char *dir, char **ret);
 
 /* ERR_CONFIG with the place for anything that is wrong. */
 int config_read(const char *path, struct config *ret, struct err *err);
-/* The same for a scenario.yaml: title, engines and expect as well. */
+/* The same for a scenario.yaml: title, engines, expect and steps as well. */
 int config_read_scenario(const char *path, struct config *ret, struct err *err);
 
 /* The options that a belay.yaml or scenario.yaml holds, as level 0. */

@@ -171,6 +171,27 @@ START_TEST(a_scenario_takes_its_own_keys_and_no_others)
          "4: unknown key \"reason\""},
         {"title: x\nexpct: []\n", "2: unknown key \"expct\" (did you mean \"expect\"?)"},
         {"title: x\nlatest: two\n", "2: latest: \"two\" is not a number"},
+        {"title: x\nsteps:\n  - upgrade: head\n  - sql: select 1\n  - snapshot: s\n"
+         "  - downgrade: \"-1\"\n  - check: yes\n  - expect:\n      revision: [base]\n"
+         "      objects: [table t]\n      absent: [table u]\n      snapshot: s\n"
+         "      rows: [{query: select 1, are: [\"1\"]}]\n"
+         "      findings: [{finding: irreversible, revision: a, object: table t}]\n",
+         "no error"},
+        {"title: x\nsteps:\n  - upgrade: head\n    sql: select 1\n",
+         "4: steps: a step does one thing, and this one does 2"},
+        {"title: x\nsteps:\n  - {}\n", "steps: a step does one thing, and this one does 0"},
+        {"title: x\nsteps:\n  - upgrad: head\n",
+         "3: unknown key \"upgrad\" (did you mean \"upgrade\"?)"},
+        {"title: x\nsteps:\n  - expect: {rowz: []}\n",
+         "3: unknown key \"rowz\" (did you mean \"rows\"?)"},
+        {"title: x\nsteps:\n  - expect: all\n",
+         "3: steps: expect: expected a mapping (key: value), found a single value"},
+        {"title: x\nsteps:\n  - check: no\n", "3: steps: check: there is only \"check: yes\""},
+        {"title: x\nsteps:\n  - upgrade: \"\"\n", "3: steps: upgrade: empty"},
+        {"title: x\nsteps:\n  - expect: {findings: [{finding: nonsense}]}\n",
+         "3: steps: unknown finding \"nonsense\""},
+        {"title: x\nexpect: [{finding: irreversible}]\nsteps: [{upgrade: head}]\n",
+         "2: expect stands among the steps"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         _cleanup_free_ char *text = failure_of(cases[i].yaml, true);

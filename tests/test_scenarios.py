@@ -44,6 +44,36 @@ def unmet_expectation_is_seen():
         return done.returncode == 1 and "expected, not found: downgrade-fails" in done.stdout, done
 
 
+# What a scenario expects after an upgrade to 1, and what is said when that is not so.
+UNMET_STEPS = {
+    "{rows: [{query: 'select 1, null', are: ['1|x']}]}": "row 1 is 1|NULL, expected 1|x",
+    "{rows: [{query: 'select 1', are: []}]}": "1 rows, expected 0",
+    "{rows: [{query: select x}]}": "no such column: x",
+    "{objects: [table b]}": "there is no table b",
+    "{absent: [table a]}": "there is table a, which should be absent",
+    "{revision: [base]}": "at 1, expected base",
+    "{revision: ['2']}": "at 1, expected 2",
+    "{snapshot: empty}": "differs from snapshot empty: + table a",
+    "{findings: [{finding: upgrade-fails}]}": "expected, not found: upgrade-fails",
+    "{}\n  - sql: nonsense": "syntax error",
+    "{}\n  - downgrade: base\n  - upgrade: head": "found, not expected: downgrade-missing of 1",
+    "{}\n  - downgrade: base": "found, not expected: downgrade-missing of 1",
+    "{}\n  - check: yes": "found, not expected: downgrade-missing of 1",
+}
+
+
+def unmet_step_is_seen(expect):
+    with tempfile.TemporaryDirectory() as folder:
+        os.mkdir(f"{folder}/migrations")
+        with open(f"{folder}/scenario.yaml", "w", encoding="utf-8") as f:
+            f.write("title: x\nengines: [sqlite]\nsteps:\n  - snapshot: empty\n"
+                    f"  - upgrade: head\n  - expect: {expect}\n")
+        with open(f"{folder}/migrations/1_a.sql", "w", encoding="utf-8") as f:
+            f.write("-- migrate:up\ncreate table a (b integer);\n")
+        done = belay_run(folder, "sqlite")
+        return done.returncode == 1 and UNMET_STEPS[expect] in done.stdout, done
+
+
 def without_numbers(text):
     """Times, their padding and versions differ from run to run."""
     return re.sub(r"private PostgreSQL .*|\s*\b\d+(\.\d+)? m?s\b", "", text).split()
@@ -77,6 +107,9 @@ def main():
         point(met, f"{folder} on {engine}", done)
     ok, done = unmet_expectation_is_seen()
     point(ok, "an expectation that is not met is seen", done)
+    for expect, said in UNMET_STEPS.items():
+        ok, done = unmet_step_is_seen(expect)
+        point(ok, f"a step that is not met is seen: {said}", done)
     ok, done = readme_sample_is_true()
     point(ok, "README.md shows what belay prints", done)
     print(f"1..{number}")

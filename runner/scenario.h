@@ -1,0 +1,64 @@
+/*
+ * The steps of a scenario.yaml: what happens to one scratch database, and what must be there
+ * afterwards. docs/scenarios.md is the manual of the language.
+ */
+#ifndef BELAY_SCENARIO_H
+#define BELAY_SCENARIO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "harness/base/err.h"
+#include "harness/base/str.h"
+
+/* A finding that a scenario expects. */
+struct expected {
+    char *finding;
+    char *revision; /* NULL: any */
+    char *object;   /* NULL: any; a pattern as in struct waiver */
+    int line;
+};
+
+enum scenario_kind {
+    SCENARIO_UPGRADE, /* text: the target */
+    SCENARIO_DOWNGRADE,
+    SCENARIO_SQL,      /* text: the SQL */
+    SCENARIO_SNAPSHOT, /* text: the name to keep it under */
+    SCENARIO_CHECK,
+    SCENARIO_EXPECT,
+};
+
+/* A query and its rows, columns joined by "|". */
+struct scenario_rows {
+    char *query;
+    struct strv rows;
+};
+
+struct scenario_step {
+    enum scenario_kind kind;
+    char *text;
+    int line; /* in the file */
+    /* SCENARIO_EXPECT; what is empty or NULL is not looked at */
+    struct scenario_rows *rows;
+    size_t nrows;
+    struct strv objects, absent; /* patterns as in struct waiver */
+    struct strv revisions;       /* exactly these are applied last; "base": none */
+    char *snapshot;              /* the schema equals the one kept under this name */
+    struct expected *findings;
+    size_t nfindings;
+};
+
+void scenario_step_release(struct scenario_step *s);
+
+struct check_request;
+struct config;
+struct finding;
+
+bool expected_meets(const struct expected *e, const struct finding *f);
+
+/* Runs the steps on a scratch database of their own. What is not as expected is added to
+ * differences, a line each; it ends the run. -1: the environment failed, or the file is wrong. */
+int scenario_run(const struct check_request *q, const struct config *scenario,
+                 struct str *differences, struct err *err);
+
+#endif
