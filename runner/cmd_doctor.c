@@ -150,7 +150,7 @@ static void say_project(struct doctor *d, const struct engine **ret_engine)
     _cleanup_err_ struct err err = {0};
     const char *dir = d->cli->args.n ? d->cli->args.v[0] : NULL;
     if (project_open(s, &d->cli->config, dir, &source, &err) < 0) {
-        say(d, ABSENT, "migrations", err.message, err.hint);
+        say(d, err.code == ERR_ENV ? MISSING : ABSENT, "migrations", err.message, err.hint);
         return;
     }
     if (!*ret_engine)
@@ -161,6 +161,8 @@ static void say_project(struct doctor *d, const struct engine **ret_engine)
                   source_dir(source),
                   *ret_engine ? engine_name(*ret_engine) : "engine unknown: say it with --engine");
     say(d, HEALTHY, "migrations", text, NULL);
+    if (source_runtime(source))
+        say(d, HEALTHY, "", source_runtime(source), NULL);
 }
 
 static void say_formats(struct doctor *d)

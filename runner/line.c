@@ -183,6 +183,13 @@ int line_straight(struct line *l, const struct revisions *list, size_t *ret_done
     return judge(l, rc, list->v[done < list->n ? done : list->n - 1], STEP_UP, ret, err);
 }
 
+int line_drift(struct line *l, struct strv *ret, struct err *err)
+{
+    if (check_stop(l->env, err) < 0 || open_migrator(l, err) < 0)
+        return -1;
+    return migrator_drift(l->migrator, ret, err);
+}
+
 int line_read(struct line *l, bool full, struct snapshot **ret, struct err *err)
 {
     _cleanup_snapshot_ struct snapshot *s = NULL;

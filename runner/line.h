@@ -50,6 +50,8 @@ int line_straight(struct line *l, const struct revisions *list, size_t *ret_done
                   struct step_result *ret, struct err *err);
 /* Closes the sessions, so that nothing of them is left; the next call opens new ones. */
 void line_close_sessions(struct line *l);
+/* Like migrator_drift(). */
+int line_drift(struct line *l, struct strv *ret, struct err *err);
 int line_read(struct line *l, bool full, struct snapshot **ret, struct err *err);
 /* Drops cluster-wide objects that the history made (PostgreSQL roles named in the list). Only on a
  * private server, when no other line is alive. */

@@ -192,7 +192,10 @@ static int run(int argc, char **argv, struct err *err)
     }
     if (cli_load(&cli, err) < 0 || interrupt_install(err) < 0)
         return -1;
-    return cli.command->run(&cli, err);
+    int code = cli.command->run(&cli, err);
+    if (code < 0 && settings_on(&cli.settings, OPT_VERBOSE))
+        error_print_trace(err);
+    return code;
 }
 
 int main(int argc, char **argv)

@@ -55,6 +55,7 @@ static json_t *finding_json(const struct finding *f)
     json_object_set_new(j, "statement", report_string(f->statement));
     json_object_set_new(j, "sqlstate", report_string(*f->sqlstate ? f->sqlstate : NULL));
     json_object_set_new(j, "detail", report_string(f->detail));
+    json_object_set_new(j, "trace", report_string(f->trace));
     json_t *changes = json_array();
     for (size_t i = 0; i < f->nchanges; i++) {
         const struct finding_change *c = &f->changes[i];

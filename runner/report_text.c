@@ -338,6 +338,8 @@ static void add_finding(struct str *out, const struct check_result *r, const str
                  f->nchanges - max);
     if (f->detail)
         add_labelled(out, t, "detail:", f->detail);
+    if (f->trace && o->verbose)
+        trace_add(out, f->trace);
     if (f->hint)
         add_labelled(out, t, "hint:", f->hint);
     str_addc(out, '\n');

@@ -50,6 +50,7 @@ const struct finding_id finding_ids[] = {
      "Two runs of the same upgrade from the same state give different schemas."},
     {"multiple-heads", SEVERITY_WARNING,
      "The history has several heads, so \"head\" is ambiguous."},
+    {"model-drift", SEVERITY_WARNING, "The project's models and what its revisions make differ."},
     {"changes-session", SEVERITY_WARNING,
      "The revision changes a setting of its session, which the next revision inherits."},
     {"unused-waiver", SEVERITY_WARNING, "A waiver or an ignored object covers nothing."},
@@ -93,6 +94,7 @@ void finding_from_err(struct finding *f, const struct err *e)
     replace(&f->hint, e->hint);
     replace(&f->statement, e->statement);
     replace(&f->detail, e->detail);
+    replace(&f->trace, e->trace);
     memcpy(f->sqlstate, e->sqlstate, sizeof(f->sqlstate));
     if (e->file) {
         replace(&f->file, e->file);
@@ -177,6 +179,7 @@ static void finding_release(struct finding *f)
     free(f->hint);
     free(f->statement);
     free(f->detail);
+    free(f->trace);
     free(f->waived_reason);
     free(f->waived_expires);
 }

@@ -48,6 +48,7 @@ struct finding {
     char *hint;       /* or NULL */
     char *statement;  /* or NULL */
     char *detail;     /* the server's DETAIL/CONTEXT, or NULL */
+    char *trace;      /* as in struct err */
     char sqlstate[6];
     struct finding_change *changes;
     size_t nchanges, changes_cap;
@@ -91,7 +92,7 @@ struct check_result {
 };
 
 struct finding *result_add_finding(struct check_result *r, const char *id, const char *revision);
-/* Fills message, hint, place, statement, sqlstate, detail from e (copied). */
+/* Fills message, hint, place, statement, sqlstate, detail, trace from e (copied). */
 void finding_from_err(struct finding *f, const struct err *e);
 /* True when f is about an object that matches the pattern ("kind identity" with * and ?). */
 bool finding_matches_object(const struct finding *f, const char *pattern);

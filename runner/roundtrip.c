@@ -27,7 +27,48 @@ static int find_heads(struct walk *w)
     _cleanup_free_ char *list = strv_join(&ids, ", ");
     struct finding *f = walk_add_finding(w, "multiple-heads", NULL, STEP_UP);
     f->message = xasprintf("%zu heads: %s", heads.n, list);
-    f->hint = xstrdup("add a revision that names all of them as its parents");
+    _cleanup_free_ char *names = strv_join(&ids, " ");
+    f->hint =
+        str_eq(source_format(w->o->source), "alembic")
+            ? xasprintf("belay merge %s (or: alembic merge -m \"merge heads\" %s)", names, names)
+            : xstrdup("add a revision that names all of them as its parents");
+    return 0;
+}
+
+/* The models against the schema at the top, where every revision has come to be applied. */
+static int find_drift(struct walk *w, struct err *err)
+{
+    _cleanup_strv_ struct strv operations = {0};
+    _cleanup_err_ struct err failed = {0};
+    for (size_t i = 0; i < w->n; i++)
+        if (w->skipped[i])
+            return 0;
+    if (!w->line || w->at < w->n)
+        return 0;
+    walk_progress(w, "models", NULL);
+    if (line_drift(w->line, &operations, &failed) < 0) {
+        if (failed.code != ERR_SOURCE) {
+            err_move(err, &failed);
+            return -1;
+        }
+        struct finding *f = walk_add_finding(w, "model-drift", NULL, STEP_UP);
+        finding_from_err(f, &failed);
+        finding_explain(f, "the models cannot be compared with the schema");
+        return 0;
+    }
+    if (!operations.n)
+        return 0;
+    struct finding *f = walk_add_finding(w, "model-drift", NULL, STEP_UP);
+    f->message = xasprintf("the models and the revisions disagree: autogenerate would write %zu "
+                           "operation%s",
+                           operations.n, operations.n == 1 ? "" : "s");
+    f->hint = xstrdup("write a revision for it (belay revision --autogenerate -m MESSAGE), or mend "
+                      "the models");
+    for (size_t i = 0; i < operations.n; i++) {
+        f->changes = xgrow(f->changes, f->nchanges, &f->changes_cap, sizeof(*f->changes));
+        f->changes[f->nchanges++] = (struct finding_change){.object = xstrdup(operations.v[i]),
+                                                            .text = xstrdup(operations.v[i])};
+    }
     return 0;
 }
 
@@ -105,6 +146,8 @@ static int walk_all(struct walk *w, bool *ret_proved, struct err *err)
     if (!*ret_proved)
         return 0;
     bool straight = false, descent = false;
+    if (find_drift(w, err) < 0)
+        return -1;
     walk_ahead_finish(w, &straight, &descent);
     if (o->keep_scratch && keep_head(w, err) < 0)
         return -1;

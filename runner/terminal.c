@@ -164,6 +164,24 @@ void text_wrap(struct str *s, const struct terminal *t, const char *text, int co
     }
 }
 
+void trace_add(struct str *s, const char *trace)
+{
+    while (*trace) {
+        size_t n = strcspn(trace, "\n");
+        _cleanup_free_ char *raw = xstrndup(trace, n);
+        _cleanup_free_ char *line = text_printable(raw);
+        str_addf(s, "    %s\n", line);
+        trace += n + (trace[n] == '\n');
+    }
+}
+
+void error_print_trace(const struct err *err)
+{
+    _cleanup_str_ struct str s = {0};
+    trace_add(&s, err->trace ? err->trace : "");
+    fputs(str_get(&s), stderr);
+}
+
 void error_print(const struct err *err)
 {
     struct terminal t = terminal_for(stderr, NULL);

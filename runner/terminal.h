@@ -45,8 +45,13 @@ void text_fit(struct str *s, const struct terminal *t, const char *text, int wid
  */
 void text_wrap(struct str *s, const struct terminal *t, const char *text, int column, int indent);
 
+/* Adds a trace (struct err) line by line, indented and harmless. */
+void trace_add(struct str *s, const char *trace);
+
 /* One error on stderr: place, message, statement or detail when known, hint. */
 void error_print(const struct err *err);
+/* Its trace, if any, for -v. */
+void error_print_trace(const struct err *err);
 /* One warning on stderr. */
 void warning_print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -13,6 +13,7 @@ void err_release(struct err *e)
     free(e->message);
     free(e->hint);
     free(e->detail);
+    free(e->trace);
     free(e->statement);
     free(e->file);
     memset(e, 0, sizeof(*e));
@@ -93,6 +94,7 @@ void err_copy(struct err *to, const struct err *from)
     copy.message = xstrdup(from->message);
     copy.hint = xstrdup(from->hint);
     copy.detail = xstrdup(from->detail);
+    copy.trace = xstrdup(from->trace);
     copy.statement = xstrdup(from->statement);
     copy.file = xstrdup(from->file);
     err_release(to);

@@ -30,6 +30,8 @@ struct err {
     char *message;    /* lower case, no full stop: "cannot open \"x\": no such file" */
     char *hint;       /* what to do about it, or NULL */
     char *detail;     /* the server's DETAIL or CONTEXT, or NULL */
+    char *trace;      /* many lines, to be shown as they are: a stack, what a program printed; or
+                         NULL */
     char *statement;  /* the statement that failed, or NULL */
     char *file;       /* file at fault, or NULL */
     int line;         /* 1-based, 0 when unknown */

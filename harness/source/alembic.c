@@ -48,10 +48,8 @@ int alembic_error(const json_t *answer, enum err_code code, struct err *err)
         err_at(err, shown, (int)json_integer_value(json_object_get(e, "line")),
                (int)json_integer_value(json_object_get(e, "column")));
     }
-    const char *detail = text_of(e, "detail"), *stack = text_of(e, "traceback");
-    if (detail || stack)
-        err->detail = xasprintf("%s%s%s", detail ? detail : "", detail && stack ? "\n" : "",
-                                stack ? stack : "");
+    err->detail = xstrdup(text_of(e, "detail"));
+    err->trace = xstrdup(text_of(e, "traceback"));
     return -1;
 }
 
@@ -73,7 +71,7 @@ static void read_strings(const json_t *array, struct strv *ret)
 /* ---- workers ---- */
 
 /* A process of that interpreter, or -1 with the reason why it cannot serve. */
-static int start_with(const struct alembic_source *s, const char *python, struct worker **ret,
+static int start_with(struct alembic_source *s, const char *python, struct worker **ret,
                       struct err *err)
 {
     _cleanup_(cleanup_worker_free) struct worker *w = NULL;
@@ -88,6 +86,10 @@ static int start_with(const struct alembic_source *s, const char *python, struct
         err_set(err, ERR_ENV, "worker.py is of another version of belay");
         return err_hint(err, "install belay again, or see where BELAY_DATA_DIR points");
     }
+    if (!s->base.runtime)
+        s->base.runtime = xasprintf("Python %s, Alembic %s, SQLAlchemy %s (%s)",
+                                    text_of(hello, "python"), text_of(hello, "alembic"),
+                                    text_of(hello, "sqlalchemy"), text_of(hello, "executable"));
     *ret = TAKE_PTR(w);
     return 0;
 }
@@ -116,7 +118,8 @@ int alembic_take_worker(struct alembic_source *s, struct worker **ret, bool *ret
     _cleanup_(cleanup_worker_free) struct worker *w = NULL;
     pthread_mutex_lock(&s->lock);
     for (size_t i = 0; i < ARRAY_LEN(s->idle) && !w; i++)
-        w = TAKE_PTR(s->idle[i]);
+        if (s->idle[i] && worker_usable(s->idle[i]))
+            w = TAKE_PTR(s->idle[i]);
     pthread_mutex_unlock(&s->lock);
     *ret_reused = w != NULL;
     if (!w) {

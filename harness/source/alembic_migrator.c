@@ -23,6 +23,7 @@ struct alembic_migrator {
     bool reused;           /* the worker has run env.py before */
     bool open;             /* env.py waits inside run_migrations() */
     struct session_state *state;
+    char *backend[2]; /* PostgreSQL: process id and start of the session; NULL: not known */
     volatile sig_atomic_t cancelled;
 };
 
@@ -32,6 +33,26 @@ static struct alembic_migrator *self(struct migrator *m)
 }
 
 /* ---- the worker ---- */
+
+static void forget_backend(struct alembic_migrator *m)
+{
+    for (size_t i = 0; i < ARRAY_LEN(m->backend); i++)
+        free(TAKE_PTR(m->backend[i]));
+}
+
+/* The server does not notice that a client is gone before its statement ends. */
+static void end_backend(struct alembic_migrator *m)
+{
+    _cleanup_err_ struct err ignored = {0}; /* gone already, or it ends with its statement */
+    _cleanup_db_ struct db *db = NULL;
+    _cleanup_free_ char *done = NULL;
+    if (m->backend[0] && db_open(m->engine, m->url, DB_OPEN_DEFAULT, &db, &ignored) == 0)
+        db_query_text(db,
+                      "select pg_terminate_backend(pid) from pg_stat_activity"
+                      " where pid = $1::int and backend_start = $2::timestamptz",
+                      (const char *const *)m->backend, 2, &done, &ignored);
+    forget_backend(m);
+}
 
 static void drop_worker(struct alembic_migrator *m)
 {
@@ -44,6 +65,7 @@ static void env_ended(struct alembic_migrator *m, const json_t *answer)
 {
     m->open = false;
     m->reused = true;
+    forget_backend(m);
     if (json_integer_value(json_object_get(answer, "left_open")) > 0)
         drop_worker(m);
 }
@@ -54,6 +76,7 @@ static int call(struct alembic_migrator *m, json_t *request, int timeout_ms, jso
     if (worker_call(m->worker, request, timeout_ms, ret, err) == 0)
         return 0;
     drop_worker(m);
+    end_backend(m);
     if (err->code == ERR_INTERRUPTED)
         m->cancelled = 0;
     return -1;
@@ -109,6 +132,10 @@ static int refused_code(const json_t *answer)
 static void opened(struct alembic_migrator *m, const json_t *answer)
 {
     m->open = true;
+    forget_backend(m);
+    const json_t *backend = json_object_get(answer, "backend");
+    for (size_t i = 0; i < ARRAY_LEN(m->backend); i++)
+        m->backend[i] = xstrdup(json_string_value(json_array_get(backend, i)));
     session_state_free(m->state);
     m->state = session_state_new(m->engine);
     char **values = read_state(m, answer);
@@ -186,6 +213,7 @@ static void alembic_close(struct migrator *base)
     close_env(m);
     alembic_give_back(m->source, m->worker);
     session_state_free(m->state);
+    forget_backend(m);
     free((char *)m->proof.query);
     free((char *)m->proof.answer);
     free(m->url);

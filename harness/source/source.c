@@ -51,6 +51,7 @@ void source_free(struct source *s)
     graph_free(s->graph);
     strv_release(&s->skipped);
     free(s->dir);
+    free(s->runtime);
     s->ops->free(s);
 }
 
@@ -125,6 +126,11 @@ int source_new_revision(const struct source *s, const struct new_revision *n, ch
                         struct strv *ret_files, struct err *err)
 {
     return s->ops->new_revision(s, n, ret_id, ret_files, err);
+}
+
+const char *source_runtime(const struct source *s)
+{
+    return s->runtime;
 }
 
 /* ---- migrators ---- */

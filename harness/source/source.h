@@ -67,6 +67,10 @@ int source_tracks(const struct source *s, struct db *db, bool *ret, struct err *
  * user. */
 const struct strv *source_skipped(const struct source *s);
 
+/* What runs the revisions, where belay does not do it itself: "Python 3.11.2, Alembic 1.8.1,
+ * SQLAlchemy 1.4.46 (/usr/bin/python3)"; or NULL. Owned by the source. */
+const char *source_runtime(const struct source *s);
+
 enum step_direction {
     STEP_UP,
     STEP_DOWN,

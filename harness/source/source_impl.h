@@ -38,6 +38,7 @@ struct source {
     const char *version_tables[2];
     const struct engine *engine_hint;
     struct strv skipped;
+    char *runtime; /* or NULL */
 };
 
 /* Every kind's migrator begins with this. */

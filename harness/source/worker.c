@@ -25,6 +25,7 @@
 
 struct worker {
     pid_t pid;
+    pid_t owner; /* the thread that started it, with which it dies */
     int pidfd; /* readable when the process has ended: a child of its own may keep the rest open */
     int channel; /* requests and answers */
     int printed; /* its stdout and stderr; -1 when closed */
@@ -157,6 +158,7 @@ int worker_start(const struct worker_options *o, struct worker **ret, json_t **r
 {
     _cleanup_(cleanup_worker_free) struct worker *w = xcalloc(1, sizeof(*w));
     w->pid = w->pidfd = w->channel = w->printed = w->cancel = -1;
+    w->owner = gettid();
     w->timeout_ms = o->timeout_ms;
     w->python = xstrdup(o->python);
     _cleanup_free_ char *script = script_path();
@@ -258,7 +260,7 @@ static enum waited wait_for_line(struct worker *w, const char *out, size_t nout,
     }
 }
 
-/* The last lines of what it printed, as the error's detail. */
+/* The last lines of what it printed. */
 static void add_output(struct worker *w, struct err *err)
 {
     const char *text = str_get(&w->output);
@@ -273,8 +275,7 @@ static void add_output(struct worker *w, struct err *err)
     start += lines == 30;
     if (len == start)
         return;
-    free(err->detail);
-    err->detail = xasprintf("it printed:\n%.*s", (int)(len - start), text + start);
+    err->trace = xasprintf("it printed:\n%.*s", (int)(len - start), text + start);
 }
 
 static int ended(struct worker *w, struct err *err)
@@ -332,7 +333,7 @@ static int hangs(struct worker *w, int timeout_ms, struct err *err)
     err_set(err, ERR_SOURCE, "the project's Python did not answer within %d s", timeout_ms / 1000);
     err_hint(err, "--timeout gives it more time");
     if (w->output.len)
-        err->detail = xstrdup(str_get(&w->output));
+        err->trace = xstrdup(str_get(&w->output));
     add_place(str_get(&w->output), err);
     return -1;
 }
@@ -383,7 +384,9 @@ int worker_call(struct worker *w, json_t *request, int timeout_ms, json_t **ret,
 
 bool worker_usable(const struct worker *w)
 {
-    return !w->broken;
+    struct pollfd p = {.fd = w->pidfd, .events = POLLIN};
+    bool stays = w->owner == getpid() || w->owner == gettid();
+    return !w->broken && stays && poll(&p, 1, 0) == 0;
 }
 
 void worker_cancel(struct worker *w)

@@ -40,11 +40,12 @@ DEFINE_CLEANUP(json_t *, json_decref);
  * Sends the request (taken over) and waits for the answer, owned by the caller. timeout_ms: 0 for
  * the worker's own, -1 for none. -1 when there is none, and the worker is of no use any more:
  * ERR_INTERRUPTED after worker_cancel(); else ERR_SOURCE, which says how the process ended or where
- * it hangs, with the end of what it printed as the detail.
+ * it hangs, with its stack or the end of what it printed as the trace.
  */
 int worker_call(struct worker *w, json_t *request, int timeout_ms, json_t **ret, struct err *err);
 
-/* False after a failed call. */
+/* False after a failed call, when the process has ended, and where the thread that started it may
+ * end before the caller does. */
 bool worker_usable(const struct worker *w);
 
 /* The end of what the project has printed since the last call began; owned by the worker. */

@@ -131,8 +131,10 @@ def database_error(exc):
     return None
 
 
-def is_library(path):
-    return "site-packages" in path or "dist-packages" in path or "/lib/python" in path
+def is_of_project(path):
+    """Not of a library, not of belay, not made by exec()."""
+    return not (path.startswith("<") or "site-packages" in path or "dist-packages" in path
+                or "/lib/python" in path or path == __file__)
 
 
 def frame_in(exc, path):
@@ -185,17 +187,27 @@ def describe(exc, path=None, last_sql=None):
             error.update(file=path, line=line)
             error["on_purpose"] = not found and raises_on_purpose(exc, path)
     if "file" not in error:
-        here = os.path.realpath(__file__)
         for frame, line in traceback.walk_tb(exc.__traceback__):
             name = frame.f_code.co_filename
-            if name.startswith("<"):
-                continue  # made by exec()
-            name = os.path.realpath(name)
-            if name != here and not is_library(name):
+            if is_of_project(name):
+                name = os.path.realpath(name)
                 error.update(file=name, line=line)
-    lines = traceback.format_exception(type(exc), exc, exc.__traceback__)
-    error["traceback"] = "".join(lines)[-8000:]
+    error["traceback"] = short_stack(exc)
     return error
+
+
+def short_stack(exc):
+    """The stack from the project's first line on: not how belay and Alembic came to it."""
+    tb = exc.__traceback__
+    while tb and not is_of_project(tb.tb_frame.f_code.co_filename):
+        tb = tb.tb_next
+    entry = tb
+    while tb and os.path.basename(tb.tb_frame.f_code.co_filename) == "env.py":
+        tb = tb.tb_next
+    while tb and not is_of_project(tb.tb_frame.f_code.co_filename):
+        tb = tb.tb_next
+    lines = traceback.format_exception(type(exc), exc, tb or entry, chain=False)
+    return "".join(lines)[-8000:]
 
 
 # --- the revisions ---------------------------------------------------------------------------------
@@ -507,6 +519,8 @@ def fetch(context, sql):
         cursor.close()
 
 
+# which session of the server it is, so that belay can end it when this process cannot
+BACKEND = "select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()"
 PLAIN = re.compile(r"(?is)\s*(create\s+(?!temp|local|global)|alter|drop|comment|insert|update|delete)\b[^;]*;?\s*$")
 
 
@@ -616,6 +630,9 @@ class Run:
                   "version_schema": context.version_table_schema}
         if state_sql:
             answer["state"] = fetch(context, state_sql)
+            settle(context)
+        if context.dialect.name == "postgresql":
+            answer["backend"] = fetch(context, BACKEND)
             settle(context)
         flush()
         self.channel.send(answer)
