@@ -118,20 +118,20 @@ static void print_seconds(double seconds)
     fflush(stdout);
 }
 
-/* Where the database is now, as far as it can be asked. */
-static void print_where(const struct database *d, struct migrator *m, FILE *to)
+/* Where the database is now, as far as it can be asked: in a session of its own, because the one
+ * that was stopped may be of no use any more. */
+static void print_where(const struct database *d, FILE *to)
 {
     _cleanup_err_ struct err err = {0};
-    _cleanup_revisions_ struct revisions current = {0}, last = {0};
-    _cleanup_strv_ struct strv unknown = {0};
-    const struct graph *g = source_graph(d->source);
-    if (database_current(m, g, &current, &unknown, &err) < 0) {
+    _cleanup_database_state_ struct database_state s = {0};
+    _cleanup_revisions_ struct revisions last = {0};
+    if (database_look(d, &s, &err) < 0) {
         fflush(stdout);
         _cleanup_free_ char *why = text_printable(err.message);
         fprintf(stderr, "what is applied now cannot be read: %s\n", why);
         return;
     }
-    database_last(g, &current, &last);
+    database_last(source_graph(d->source), &s.current, &last);
     _cleanup_free_ char *names = verb_names(&last);
     fflush(stdout);
     fprintf(to, "applied now: %s\n", names);
@@ -145,7 +145,7 @@ static void add_lock_hint(struct err *e)
 }
 
 /* Returns an exit code, or -1. */
-static int step_failed(const struct database *d, struct migrator *m, const struct revision *r,
+static int step_failed(const struct database *d, const struct revision *r,
                        enum step_direction direction, struct step_result *s)
 {
     const char *what = direction == STEP_UP              ? "does not upgrade"
@@ -162,7 +162,7 @@ static int step_failed(const struct database *d, struct migrator *m, const struc
     add_lock_hint(&s->err);
     bool environment = line_is_environment(&s->err) || strcmp(s->err.sqlstate, "55P03") == 0;
     error_print(&s->err);
-    print_where(d, m, stderr);
+    print_where(d, stderr);
     return environment ? EXIT_ENVIRONMENT : EXIT_FINDINGS;
 }
 
@@ -181,41 +181,52 @@ static void print_notes(const struct cli *cli, const struct revision *r,
         warning_print("the downgrade of %s is empty: only the version table was changed", r->id);
 }
 
-static int run_steps(const struct database *d, struct migrator *m, const struct revisions *list,
+/* A step that is stopped closes the migrator. */
+static int run_steps(const struct database *d, struct migrator **m, const struct revisions *list,
                      enum step_direction direction, struct err *err)
 {
     for (size_t i = 0; i < list->n; i++) {
         const struct revision *r = list->v[i];
         struct step_result s = {0};
         if (interrupted()) {
-            print_where(d, m, stderr);
+            print_where(d, stderr);
             return err_set(err, ERR_INTERRUPTED, "interrupted before %s", r->id);
         }
         print_step(r, direction);
-        interrupt_add(cancel_step, m);
-        int rc = migrator_step(m, r, direction, true, &s, err);
-        interrupt_remove(cancel_step, m);
+        interrupt_add(cancel_step, *m);
+        int rc = migrator_step(*m, r, direction, true, &s, err);
+        interrupt_remove(cancel_step, *m);
         bool ok = rc == 0 && (s.outcome == STEP_OK || s.outcome == STEP_EMPTY);
         int code = EXIT_CLEAN;
         if (ok) {
             print_seconds(s.seconds);
             print_notes(d->cli, r, direction, &s);
         } else if (rc == 0) {
-            code = step_failed(d, m, r, direction, &s);
+            code = step_failed(d, r, direction, &s);
         } else {
             puts("  stopped");
             err_prefix(err, "revision %s", r->id);
             if (err->code == ERR_CONNECTION && !err->hint)
                 err_hint(err, "\"belay current\" says whether the step was applied");
-            else if (err->code != ERR_CONNECTION)
-                print_where(d, m, stderr);
+            else if (err->code != ERR_CONNECTION) {
+                migrator_close(TAKE_PTR(*m)); /* and with it what the step left open */
+                print_where(d, stderr);
+            }
         }
         step_result_release(&s);
         if (!ok)
             return rc < 0 ? -1 : code;
     }
-    if (!settings_on(&d->cli->settings, OPT_QUIET))
-        print_where(d, m, stdout);
+    if (settings_on(&d->cli->settings, OPT_QUIET))
+        return EXIT_CLEAN;
+    _cleanup_revisions_ struct revisions current = {0}, last = {0};
+    _cleanup_strv_ struct strv unknown = {0};
+    const struct graph *g = source_graph(d->source);
+    if (database_current(*m, g, &current, &unknown, err) < 0)
+        return -1;
+    database_last(g, &current, &last);
+    _cleanup_free_ char *names = verb_names(&last);
+    printf("applied now: %s\n", names);
     return EXIT_CLEAN;
 }
 
@@ -251,7 +262,7 @@ int cmd_upgrade(struct cli *cli, struct err *err)
         return -1;
     if (s.no_file)
         fprintf(stderr, "%s is new\n", d.shown);
-    return run_steps(&d, m, &list, STEP_UP, err);
+    return run_steps(&d, &m, &list, STEP_UP, err);
 }
 
 /* Found out before anything is taken back. */
@@ -297,5 +308,5 @@ int cmd_downgrade(struct cli *cli, struct err *err)
         return EXIT_FINDINGS;
     if (database_migrator(&d, DB_OPEN_DEFAULT, &m, err) < 0)
         return -1;
-    return run_steps(&d, m, &list, STEP_DOWN, err);
+    return run_steps(&d, &m, &list, STEP_DOWN, err);
 }
