@@ -24,7 +24,7 @@ static const char check_help[] =
     "scratch databases; --url is read for its engine and never connected to.\n"
     "\n"
     "--format names the format of the migrations where the files do not show it\n"
-    "(belay, dbmate, golang-migrate, goose, diesel), and the format of the report\n"
+    "(alembic, belay, dbmate, golang-migrate, goose, diesel), and that of the report\n"
     "(text, json, junit). --output FILE takes the report format before it, or the one\n"
     "that its name shows (.txt, .json, .xml); text still goes to stdout unless\n"
     "another report does:\n"

@@ -7,6 +7,7 @@
 
 #include "harness/base/proc.h"
 #include "harness/source/source.h"
+#include "runner/roundtrip.h"
 #include "tests/fixture.h"
 #include "tests/migration_folder.h"
 
@@ -834,6 +835,34 @@ START_TEST(a_bad_env_is_one_clear_error)
 }
 END_TEST
 
+START_TEST(a_revision_that_hangs_names_its_line)
+{
+    static const struct rev revisions[] = {
+        {"r1", "down_revision = None", "import time\ntime.sleep(3600)", "pass"},
+        {"r2", "down_revision = None", "op.execute('create table a (id int)')", "pass"},
+        {0},
+    };
+    struct project p = {.engine = &engine_sqlite};
+    struct step_result r = {0};
+    _cleanup_err_ struct err err = {0};
+    _cleanup_free_ char *env = env_with(sync_env, "");
+    p.dir = project_write("sqlite", env, revisions);
+    ASSERT_OK(source_open(&(struct source_options){.dir = p.dir, .python = PYTHON, .timeout = 3},
+                          &p.source, &err),
+              &err);
+    ASSERT_OK(scratch_new(fixture_pool(p.engine), &p.scratch, &err), &err);
+    ASSERT_OK(project_migrator(&p, &err), &err);
+    step(&p, "r1", STEP_UP, &r);
+    ck_assert_int_eq(r.outcome, STEP_FAILED);
+    ck_assert_msg(strstr(r.err.message, "within 3 s") != NULL, "%s", r.err.message);
+    ck_assert_msg(str_ends(r.err.file, "r1_x.py"), "%s", r.err.file);
+    ck_assert_int_eq(r.err.line, 8);
+    step_result_release(&r);
+    expect(&p, "r2", STEP_UP, STEP_OK);
+    project_close(&p);
+}
+END_TEST
+
 START_TEST(an_env_that_forks_keeps_its_children_to_itself)
 {
     static const char env[] = ENGINE "import os, time\n"
@@ -1104,6 +1133,58 @@ START_TEST(drift_lists_what_autogenerate_would_write)
 }
 END_TEST
 
+static bool found(const struct check_result *r, const char *id, const char *text)
+{
+    for (size_t i = 0; i < r->nfindings; i++) {
+        const struct finding *f = &r->findings[i];
+        if (strcmp(f->id->id, id) == 0 &&
+            (strstr(f->message, text) || (f->hint && strstr(f->hint, text)) ||
+             finding_matches_object(f, text)))
+            return true;
+    }
+    return false;
+}
+
+START_TEST(the_check_finds_drift_heads_and_one_way_revisions)
+{
+    static const char env[] =
+        "import sqlalchemy as sa\n" ENGINE "metadata = sa.MetaData()\n"
+        "sa.Table('d', metadata, sa.Column('id', sa.Integer, primary_key=True))\n"
+        "with create_engine(url).connect() as connection:\n"
+        "    context.configure(connection=connection, target_metadata=metadata)\n"
+        "    with context.begin_transaction():\n"
+        "        context.run_migrations()\n";
+    static const struct rev revisions[] = {
+        {"r1", "down_revision = None", "op.execute('create table d (id integer primary key)')",
+         "op.execute('drop table d')"},
+        {"r2", "down_revision = 'r1'", "op.execute('create table more (id int)')",
+         "raise NotImplementedError('one way')"},
+        {"r3", "down_revision = 'r1'", "op.execute('create table third (id int)')", "pass"},
+        {0},
+    };
+    for (size_t e = 0; engines[e]; e++) {
+        _cleanup_err_ struct err err = {0};
+        _cleanup_(check_result_release) struct check_result r = {0};
+        struct project p;
+        project_begin(&p, engines[e], project_write(driver_of(engines[e]), env, revisions));
+        const struct check_options o = {.source = p.source,
+                                        .engine = p.engine,
+                                        .pool = fixture_pool(p.engine),
+                                        .project = p.dir,
+                                        .today = "2026-01-01"};
+        ASSERT_OK(roundtrip_check(&o, &r, &err), &err);
+        ck_assert(found(&r, "irreversible", "one way"));
+        ck_assert(found(&r, "downgrade-missing", "empty"));
+        ck_assert(found(&r, "multiple-heads", "belay merge r2 r3"));
+        ck_assert(found(&r, "model-drift", "remove_table more"));
+        ck_assert(found(&r, "model-drift", "remove_table third"));
+        ck_assert_uint_eq(r.nfindings, 4);
+        ck_assert_str_eq(r.straight_run, "equal");
+        project_close(&p);
+    }
+}
+END_TEST
+
 START_TEST(a_stamp_writes_the_version_table_alone)
 {
     for (size_t e = 0; engines[e]; e++) {
@@ -1205,6 +1286,7 @@ int main(void)
     SUITE_ADD_LOOP(s, a_step_can_be_cancelled_from_another_thread, 2);
     SUITE_ADD(s, a_request_to_stop_is_not_lost_when_nothing_runs);
     SUITE_ADD_LOOP(s, a_bad_env_is_one_clear_error, ARRAY_LEN(bad_envs));
+    SUITE_ADD(s, a_revision_that_hangs_names_its_line);
     SUITE_ADD(s, an_env_that_forks_keeps_its_children_to_itself);
     SUITE_ADD_LOOP(s, an_env_that_ignores_the_url_is_refused_and_writes_nothing, 2);
     SUITE_ADD(s, a_revision_that_connects_elsewhere_fails);
@@ -1214,6 +1296,7 @@ int main(void)
     SUITE_ADD(s, a_project_is_found_from_beside_above_and_inside);
     SUITE_ADD_LOOP(s, what_is_no_project_is_one_clear_error, ARRAY_LEN(bad_projects));
     SUITE_ADD(s, drift_lists_what_autogenerate_would_write);
+    SUITE_ADD(s, the_check_finds_drift_heads_and_one_way_revisions);
     SUITE_ADD(s, a_stamp_writes_the_version_table_alone);
     SUITE_ADD(s, offline_sql_holds_the_steps_and_the_version_table);
     SUITE_ADD(s, a_new_revision_follows_its_parents);

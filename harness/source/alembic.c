@@ -285,7 +285,6 @@ static int read_revisions(struct alembic_source *s, const json_t *answer, struct
     struct alembic_body *up = xcalloc(n, sizeof(*up)), *down = xcalloc(n, sizeof(*down));
     struct revision **added = xcalloc(n, sizeof(*added));
     int rc = 0;
-    /* Alembic lists the newest file name last or first as the file system likes: by name */
     for (size_t i = 0; i < n && rc == 0; i++) {
         const json_t *row = json_array_get(rows, i);
         rc = add_revision(s, row, &up[i], &down[i], err);

@@ -131,10 +131,14 @@ def database_error(exc):
     return None
 
 
+LIBRARIES = []  # the folders of Alembic and SQLAlchemy, wherever they are installed
+
+
 def is_of_project(path):
     """Not of a library, not of belay, not made by exec()."""
     return not (path.startswith("<") or "site-packages" in path or "dist-packages" in path
-                or "/lib/python" in path or path == __file__)
+                or "/lib/python" in path or path == __file__
+                or any(path.startswith(folder) for folder in LIBRARIES))
 
 
 def frame_in(exc, path):
@@ -306,7 +310,8 @@ class Project:
         with open(os.path.join(self.script.dir, "env.py"), encoding="utf-8",
                   errors="replace") as f:
             self.env_text = f.read()
-        scripts = list(self.script._load_revisions())
+        # in an order of their own, not the file system's
+        scripts = sorted(self.script._load_revisions(), key=lambda script: script.path)
         # the map is built when it is first needed: not from files read a second time
         self.script.revision_map = RevisionMap(lambda: iter(scripts))
         self.url_names = ["DATABASE_URL"]
@@ -844,7 +849,9 @@ def hello():
                 "executable": sys.executable}
     for name in ("alembic", "sqlalchemy"):
         try:
-            versions[name] = importlib.import_module(name).__version__
+            module = importlib.import_module(name)
+            versions[name] = module.__version__
+            LIBRARIES.append(os.path.dirname(module.__file__) + os.sep)
         except Exception as e:
             versions["ok"] = False
             versions["error"] = {"message": "cannot import %s: %s" % (name, e)}
