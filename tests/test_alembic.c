@@ -1227,6 +1227,23 @@ START_TEST(offline_sql_holds_the_steps_and_the_version_table)
 }
 END_TEST
 
+START_TEST(an_env_without_an_offline_branch_is_never_connected)
+{
+    struct project p;
+    _cleanup_err_ struct err err = {0};
+    _cleanup_free_ char *sql = NULL, *own = NULL;
+    _cleanup_revisions_ struct revisions l = {0};
+    project_begin(&p, &engine_postgres, project_write("postgresql", ENGINE RUN, two));
+    revisions_add(&l, graph_find(source_graph(p.source), "r1"));
+    ck_assert_int_lt(source_sql(p.source, p.engine, &l, STEP_UP, &sql, &err), 0);
+    ck_assert_msg(strstr(err.message, "only SQL is asked for") != NULL, "%s", err.message);
+    ck_assert_ptr_nonnull(strstr(err.hint, "is_offline_mode"));
+    ASSERT_OK(source_own_url(p.source, &own, &err), &err);
+    ck_assert_str_eq(own, "postgresql://user:secret@nowhere.invalid/app");
+    project_close(&p);
+}
+END_TEST
+
 START_TEST(a_new_revision_follows_its_parents)
 {
     struct project p;
@@ -1299,6 +1316,7 @@ int main(void)
     SUITE_ADD(s, the_check_finds_drift_heads_and_one_way_revisions);
     SUITE_ADD(s, a_stamp_writes_the_version_table_alone);
     SUITE_ADD(s, offline_sql_holds_the_steps_and_the_version_table);
+    SUITE_ADD(s, an_env_without_an_offline_branch_is_never_connected);
     SUITE_ADD(s, a_new_revision_follows_its_parents);
     return fixture_run(s);
 }

@@ -53,6 +53,10 @@ class Cancelled(BaseException):
     """belay asked to stop."""
 
 
+class Connecting(BaseException):
+    """env.py is about to connect, where it must not."""
+
+
 class Channel:
     def __init__(self, fd):
         os.set_inheritable(fd, False)
@@ -293,6 +297,7 @@ class Project:
         self.plain = True      # nothing that ran since can have changed a setting of the session
         self.proof = None      # (sql, answer) that every new connection must give, or None
         self.open = {}         # DBAPI connections by id, for cancelling and for leftovers
+        self.offline = False   # nothing may be connected to
         self.watching = False
 
     # -- configuration and revisions
@@ -436,6 +441,11 @@ class Project:
         def note(conn, cursor, statement, parameters, context, executemany):
             self.last_sql = statement
             self.plain = self.plain and is_plain(statement, conn.dialect.name == "postgresql")
+
+        @event.listens_for(Engine, "do_connect")
+        def connecting(dialect, record, cargs, cparams):
+            if self.offline:
+                raise Connecting()
 
         @event.listens_for(Pool, "connect")
         def connected(dbapi_connection, record):
@@ -716,46 +726,56 @@ class Run:
             self.pending = None
 
         out = self.project.config.output_buffer = io.StringIO()
+        self.project.offline = True
         try:
             self.execute(migrations, own_transactions=True, as_sql=True,
                          starting_rev=self.request["current"] or None)
+        except Connecting:
+            raise Refused("env.py connects to a database where only SQL is asked for",
+                          "give it the offline branch that \"alembic init\" writes: "
+                          "if context.is_offline_mode(): ...")
         except Exception as e:
             if self.pending is not None:
                 return {"ok": False, "error": self.step_error(e)}
             raise
+        finally:
+            self.project.offline = False
         return {"ok": True, "sql": out.getvalue()}
 
     def url(self):
-        """What env.py would connect to, from its offline branch: no connection is made."""
-        class Found(BaseException):
-            pass
-
+        """What env.py connects to: it is stopped when it says so, or when it is about to."""
         found = []
 
-        def look(env):
-            def configure(*args, **kw):
-                url = kw.get("url") or getattr(getattr(kw.get("connection"), "engine", None), "url", None)
-                found.append(url if isinstance(url, str) or url is None
-                             else url.render_as_string(hide_password=False))
-                raise Found()
-            return configure
+        def look(*args, **kw):
+            found.append(kw.get("url"))
+            raise Connecting()
 
-        self.configure = lambda env, original, own_transactions: look(env)
+        self.configure = lambda env, original, own_transactions: look
+        self.project.offline = True
         try:
             self.execute(lambda heads, context: [], as_sql=True)
-        except Found:
-            pass
-        return {"ok": True, "url": found[0] if found else None}
+        except Connecting as e:
+            found.append(connecting_url(e))
+        finally:
+            self.project.offline = False
+        url = next((u for u in found if u is not None), None)
+        if url is not None and not isinstance(url, str):
+            url = url.render_as_string(hide_password=False)
+        return {"ok": True, "url": url}
+
+
+def connecting_url(exc):
+    """The URL of the engine in whose connecting exc was raised, or None."""
+    for frame, _ in traceback.walk_tb(exc.__traceback__):
+        engine = frame.f_locals.get("self")
+        if getattr(engine, "url", None) is not None and hasattr(engine, "dialect"):
+            return engine.url
+    return None
 
 
 def used_url(exc):
-    """": it uses URL", from the engine whose connecting failed."""
-    for frame, _ in traceback.walk_tb(exc.__traceback__):
-        engine = frame.f_locals.get("self")
-        url = getattr(engine, "url", None)
-        if url is not None and hasattr(engine, "dialect"):
-            return ": it uses " + redacted(url)
-    return ""
+    url = connecting_url(exc)
+    return ": it uses " + redacted(url) if url is not None else ""
 
 
 def stamp(script, context, revisions):
