@@ -13,6 +13,16 @@
 #include "runner/roundtrip.h"
 #include "runner/terminal.h"
 
+/* A project that cannot say where its database is may still be checked: the error asks for the
+ * engine, which is what matters here. */
+static const struct engine *engine_of_own_url(const struct source *source)
+{
+    _cleanup_free_ char *url = NULL;
+    _cleanup_err_ struct err ignored = {0};
+    return source_own_url(source, &url, &ignored) == 0 && url ? engine_for_url(url, &ignored)
+                                                              : NULL;
+}
+
 int check_engine(const struct check_request *q, const struct source *source,
                  const struct engine **ret, struct err *err)
 {
@@ -21,9 +31,10 @@ int check_engine(const struct check_request *q, const struct source *source,
         return -1;
     if (!e)
         e = source_engine_hint(source);
+    if (!e)
+        e = engine_of_own_url(source);
     if (!e) {
-        err_set(err, ERR_USAGE, "the SQL in %s does not show which engine it is for",
-                source_dir(source));
+        err_set(err, ERR_USAGE, "nothing in %s shows which engine it is for", source_dir(source));
         return err_hint(err,
                         "add --engine sqlite or --engine postgres, or \"engine:\" to belay.yaml");
     }

@@ -123,13 +123,14 @@ static const cyaml_schema_field_t step_expect_fields[] = {
     CYAML_FIELD_END,
 };
 static const char *const step_keys[] = {
-    [SCENARIO_UPGRADE] = "upgrade", [SCENARIO_DOWNGRADE] = "downgrade",
-    [SCENARIO_SQL] = "sql",         [SCENARIO_SNAPSHOT] = "snapshot",
-    [SCENARIO_CHECK] = "check",     [SCENARIO_EXPECT] = "expect",
+    [SCENARIO_UPGRADE] = "upgrade", [SCENARIO_DOWNGRADE] = "downgrade", [SCENARIO_STAMP] = "stamp",
+    [SCENARIO_SQL] = "sql",         [SCENARIO_SNAPSHOT] = "snapshot",   [SCENARIO_CHECK] = "check",
+    [SCENARIO_EXPECT] = "expect",
 };
 static const cyaml_schema_field_t step_fields[] = {
     TEXT("upgrade", OPTIONAL, struct raw_step, texts[SCENARIO_UPGRADE]),
     TEXT("downgrade", OPTIONAL, struct raw_step, texts[SCENARIO_DOWNGRADE]),
+    TEXT("stamp", OPTIONAL, struct raw_step, texts[SCENARIO_STAMP]),
     TEXT("sql", OPTIONAL, struct raw_step, texts[SCENARIO_SQL]),
     TEXT("snapshot", OPTIONAL, struct raw_step, texts[SCENARIO_SNAPSHOT]),
     TEXT("check", OPTIONAL, struct raw_step, texts[SCENARIO_CHECK]),

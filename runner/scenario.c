@@ -112,6 +112,19 @@ static int move(struct play *p, const struct scenario_step *step, enum step_dire
     return 0;
 }
 
+static int stamp(struct play *p, const struct scenario_step *step, struct err *err)
+{
+    const struct graph *g = source_graph(p->source);
+    _cleanup_(cleanup_migrator_close) struct migrator *m = NULL;
+    _cleanup_revisions_ struct revisions current = {0}, targets = {0};
+    _cleanup_strv_ struct strv unknown = {0};
+    if (open_migrator(p, &m, err) < 0 || database_current(m, g, &current, &unknown, err) < 0)
+        return -1;
+    if (graph_resolve(g, step->text, &current, &targets, err) < 0)
+        return err_at(err, p->scenario->path, step->line, 0);
+    return migrator_stamp(m, &targets, err);
+}
+
 static int open_db(struct play *p, struct db **ret, struct err *err)
 {
     return db_open(p->engine, scratch_url(p->scratch), DB_OPEN_SCRATCH, ret, err);
@@ -190,12 +203,26 @@ static int expect_rows(struct play *p, const struct scenario_step *s, struct err
     return 0;
 }
 
-static bool has_object(const struct snapshot *s, const char *pattern)
+static bool has_property(const struct object *o, const char *pattern)
 {
+    bool has = false;
+    for (size_t i = 0; i < o->nprops && !has; i++) {
+        _cleanup_free_ char *text = xasprintf("%s %s", o->props[i].name, o->props[i].value);
+        has = object_matches(pattern, text);
+    }
+    return has;
+}
+
+/* wanted: "KIND IDENTITY" or "KIND IDENTITY: PROPERTY VALUE", both patterns. */
+static bool has_object(const struct snapshot *s, const char *wanted)
+{
+    const char *colon = strstr(wanted, ": ");
+    _cleanup_free_ char *pattern =
+        xstrndup(wanted, colon ? (size_t)(colon - wanted) : strlen(wanted));
     for (size_t i = 0; i < s->n; i++) {
-        _cleanup_free_ char *name =
-            xasprintf("%s %s", s->objects[i]->kind, s->objects[i]->identity);
-        if (object_matches(pattern, name))
+        const struct object *o = s->objects[i];
+        _cleanup_free_ char *name = xasprintf("%s %s", o->kind, o->identity);
+        if (object_matches(pattern, name) && (!colon || has_property(o, colon + 2)))
             return true;
     }
     return false;
@@ -301,6 +328,8 @@ static int run_step(struct play *p, const struct scenario_step *s, struct err *e
         return move(p, s, STEP_UP, err);
     case SCENARIO_DOWNGRADE:
         return move(p, s, STEP_DOWN, err);
+    case SCENARIO_STAMP:
+        return stamp(p, s, err);
     case SCENARIO_SQL:
         if (run_sql(p, s->text, err) == 0)
             return 0;

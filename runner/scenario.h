@@ -22,6 +22,7 @@ struct expected {
 enum scenario_kind {
     SCENARIO_UPGRADE, /* text: the target */
     SCENARIO_DOWNGRADE,
+    SCENARIO_STAMP,
     SCENARIO_SQL,      /* text: the SQL */
     SCENARIO_SNAPSHOT, /* text: the name to keep it under */
     SCENARIO_CHECK,
@@ -41,9 +42,10 @@ struct scenario_step {
     /* SCENARIO_EXPECT; what is empty or NULL is not looked at */
     struct scenario_rows *rows;
     size_t nrows;
-    struct strv objects, absent; /* patterns as in struct waiver */
-    struct strv revisions;       /* exactly these are applied last; "base": none */
-    char *snapshot;              /* the schema equals the one kept under this name */
+    /* patterns as in struct waiver, with ": PROPERTY VALUE" where a property must match too */
+    struct strv objects, absent;
+    struct strv revisions; /* exactly these are applied last; "base": none */
+    char *snapshot;        /* the schema equals the one kept under this name */
     struct expected *findings;
     size_t nfindings;
 };
