@@ -14,3 +14,4 @@ class User(Base):
     created_at = Column(DateTime, default=datetime.utcnow)
     is_active = Column(Boolean, nullable=False, server_default=true())
     # fault: no revision adds it
+    phone = Column(String(20))
