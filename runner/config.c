@@ -46,12 +46,19 @@ struct raw_step {
     struct raw_expect *expect;
 };
 
+struct raw_command {
+    char *list, *up, *down, *current, *up_all, *file;
+    char **version_tables;
+    unsigned version_tables_count;
+};
+
 struct raw {
     char *options[OPT_COUNT];
     char **url_env;
     unsigned url_env_count;
     char **sqlite_extensions;
     unsigned sqlite_extensions_count;
+    struct raw_command *command;
     struct raw_waiver *waivers;
     unsigned waivers_count;
     struct raw_waiver *ignore; /* finding and revision are not in its schema */
@@ -104,6 +111,17 @@ static const cyaml_schema_value_t text_value = {
                          CYAML_UNLIMITED)
 #define LIST(key, member, value) LIST_IN(key, struct raw, member, value)
 
+static const cyaml_schema_field_t command_fields[] = {
+    TEXT("list", NEEDED, struct raw_command, list),
+    TEXT("up", NEEDED, struct raw_command, up),
+    TEXT("down", OPTIONAL, struct raw_command, down),
+    TEXT("current", OPTIONAL, struct raw_command, current),
+    TEXT("up_all", OPTIONAL, struct raw_command, up_all),
+    TEXT("file", OPTIONAL, struct raw_command, file),
+    LIST_IN("version_tables", struct raw_command, version_tables, &text_value),
+    CYAML_FIELD_END,
+};
+
 /* ---- the steps of a scenario ---- */
 
 static const cyaml_schema_field_t rows_fields[] = {
@@ -145,6 +163,8 @@ static const cyaml_schema_value_t step_value = {
 static const cyaml_schema_field_t common_fields[] = {
     LIST("url_env", url_env, &text_value),
     LIST("sqlite_extensions", sqlite_extensions, &text_value),
+    CYAML_FIELD_MAPPING_PTR("command", CYAML_FLAG_POINTER | OPTIONAL, struct raw, command,
+                            command_fields),
     LIST("waivers", waivers, &waiver_value),
     LIST("ignore", ignore, &ignore_value),
 };
@@ -266,7 +286,7 @@ static char *after(const char *text, const char *before)
  * names of its list and of the last field on the way. */
 struct fault {
     yaml_node_t *map; /* innermost mapping that the backtrace is about */
-    char list[64];    /* "waivers", or "" at the top */
+    char list[64];    /* the key at the top that it is in: "waivers", "command"; or "" */
     char field[64];   /* the field that libcyaml was in, or "" */
     bool deep;        /* in a list inside of a list */
 };
@@ -280,9 +300,9 @@ static void find_fault(yaml_document_t *doc, const char *log, struct fault *f)
         char name[64];
         if (sscanf(p, "  in mapping field '%63[^']'", name) == 1) {
             /* outermost comes last: the first field seen is where it happened */
-            if (item)
+            if (item || *f->field)
                 snprintf(f->list, sizeof(f->list), "%s", name);
-            else if (!*f->field)
+            else
                 snprintf(f->field, sizeof(f->field), "%s", name);
         } else {
             long outer = 0;
@@ -296,9 +316,19 @@ static void find_fault(yaml_document_t *doc, const char *log, struct fault *f)
     }
     if (*f->list) {
         yaml_node_t *list = map_get(doc, f->map, f->list, NULL);
-        yaml_node_t *entry = list_get(doc, list, (size_t)item - 1);
+        yaml_node_t *entry = item ? list_get(doc, list, (size_t)item - 1) : NULL;
         f->map = entry ? entry : list;
     }
+}
+
+/* A key that is missing or unknown within "command" is reported as of the field "command". */
+static void enter_field(yaml_document_t *doc, struct fault *f)
+{
+    yaml_node_t *map = *f->list ? NULL : map_get(doc, f->map, f->field, NULL);
+    if (!map || map->type != YAML_MAPPING_NODE)
+        return;
+    memcpy(f->list, f->field, sizeof(f->list));
+    f->map = map;
 }
 
 static int unknown_key(const char *path, yaml_document_t *doc, const struct fault *f,
@@ -307,7 +337,8 @@ static int unknown_key(const char *path, yaml_document_t *doc, const struct faul
     const cyaml_schema_field_t *fields = schema->fields;
     for (const cyaml_schema_field_t *top = fields; *f->list && top->key; top++)
         if (strcmp(top->key, f->list) == 0)
-            fields = top->value.sequence.entry->mapping.fields;
+            fields = top->value.type == CYAML_MAPPING ? top->value.mapping.fields
+                                                      : top->value.sequence.entry->mapping.fields;
     /* a mapping inside of a step */
     for (const cyaml_schema_field_t *in = fields; *f->list && in->key; in++)
         if (strcmp(in->key, f->field) == 0 && in->value.type == CYAML_MAPPING) {
@@ -370,6 +401,8 @@ static int schema_error(const char *path, yaml_document_t *doc, const struct sch
     struct fault f;
     find_fault(doc, log, &f);
     _cleanup_free_ char *key = NULL;
+    if (strstr(log, "Unexpected key: ") || strstr(log, "Missing required mapping field: "))
+        enter_field(doc, &f);
     if ((key = after(log, "Unexpected key: ")))
         return unknown_key(path, doc, &f, schema, key, err);
     if ((key = after(log, "Missing required mapping field: "))) {
@@ -488,6 +521,27 @@ static void copy_list(struct strv *to, char **from, unsigned n)
 static int fill_steps(struct config *c, const struct raw *raw, yaml_document_t *doc,
                       struct err *err);
 
+static int fill_command(struct config *c, const struct raw_command *raw, yaml_document_t *doc,
+                        struct err *err)
+{
+    c->command = xcalloc(1, sizeof(*c->command));
+    *c->command = (struct config_command){
+        .list = copy_value(raw->list),
+        .up = copy_value(raw->up),
+        .down = copy_value(raw->down),
+        .current = copy_value(raw->current),
+        .up_all = copy_value(raw->up_all),
+        .file = copy_value(raw->file),
+    };
+    copy_list(&c->command->version_tables, raw->version_tables, raw->version_tables_count);
+    if (c->command->list && c->command->up)
+        return 0;
+    const char *key = c->command->list ? "up" : "list";
+    err_set(err, ERR_CONFIG, "command: \"%s\" is empty", key);
+    yaml_node_t *root = yaml_document_get_root_node(doc);
+    return err_at(err, c->path, key_line(doc, map_get(doc, root, "command", NULL), key), 0);
+}
+
 static int fill(struct config *c, const struct raw *raw, yaml_document_t *doc, struct err *err)
 {
     yaml_node_t *root = yaml_document_get_root_node(doc);
@@ -508,6 +562,9 @@ static int fill(struct config *c, const struct raw *raw, yaml_document_t *doc, s
     copy_list(&c->url_env, raw->url_env, raw->url_env_count);
     for (unsigned i = 0; i < raw->sqlite_extensions_count; i++)
         strv_add_take(&c->sqlite_extensions, path_join(dir, raw->sqlite_extensions[i]));
+
+    if (raw->command && fill_command(c, raw->command, doc, err) < 0)
+        return -1;
 
     c->waivers = xcalloc(raw->waivers_count + 1, sizeof(*c->waivers));
     for (unsigned i = 0; i < raw->waivers_count; i++) {
@@ -715,6 +772,17 @@ void config_release(struct config *c)
     free(c->option_lines);
     strv_release(&c->url_env);
     strv_release(&c->sqlite_extensions);
+    struct config_command *k = c->command;
+    if (k) {
+        free(k->list);
+        free(k->up);
+        free(k->down);
+        free(k->current);
+        free(k->up_all);
+        free(k->file);
+        strv_release(&k->version_tables);
+        free(k);
+    }
     for (size_t i = 0; i < c->nwaivers; i++) {
         struct waiver *w = &c->waivers[i];
         free(w->finding);

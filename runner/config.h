@@ -11,6 +11,7 @@
  *
  *     url_env: [NAME, ...]   environment variables that hold the URL, instead of DATABASE_URL
  *     sqlite_extensions: [FILE, ...]   shared libraries that every SQLite session loads
+ *     command: {list, up, down, current, up_all, file, version_tables}   for the shell
  *     waivers: [{finding, revision, object, reason, expires}, ...]
  *     ignore:  [{object, reason, expires}, ...]
  */
@@ -25,6 +26,12 @@
 #include "runner/scenario.h"
 #include "runner/settings.h"
 
+/* `command`: as struct command_options in harness/source/source.h; NULL where a key is absent. */
+struct config_command {
+    char *list, *up, *down, *current, *up_all, *file;
+    struct strv version_tables;
+};
+
 struct config {
     char *path; /* of the file as it was opened; NULL: none was read */
     /* scalar keys as written, by enum option_id; NULL when absent; a path is already relative to
@@ -32,7 +39,8 @@ struct config {
     char **options;
     int *option_lines;
     struct strv url_env;
-    struct strv sqlite_extensions; /* paths, relative to the current folder */
+    struct strv sqlite_extensions;  /* paths, relative to the current folder */
+    struct config_command *command; /* NULL: none */
     struct waiver *waivers;
     size_t nwaivers;
     struct ignore *ignores;

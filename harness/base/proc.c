@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -72,86 +73,140 @@ static long long now_ms(void)
     return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
 }
 
+static void keep_end(struct str *s, size_t keep)
+{
+    if (!keep || s->len <= keep)
+        return;
+    memmove(s->p, s->p + s->len - keep, keep + 1);
+    s->len = keep;
+}
+
 /* Reads what there is; closes the descriptor at its end. */
-static void drain(struct pollfd *p, struct str *s)
+static void drain(struct pollfd *p, struct str *s, size_t keep)
 {
     char buf[16384];
-    if (!p->revents)
-        return;
     ssize_t n = read(p->fd, buf, sizeof(buf));
     if (n > 0) {
         str_addn(s, buf, (size_t)n);
+        /* in steps, so that long output is not moved with every read */
+        if (s->len > 2 * keep + sizeof(buf))
+            keep_end(s, keep);
     } else if (n == 0 || errno != EINTR) {
         close(p->fd);
         p->fd = -1;
     }
 }
 
+enum ending {
+    ENDED,
+    LATE,
+    CANCELLED,
+};
+
+enum { OUT, ERRORS, CHILD, CANCEL, NFDS };
+
+/* Until the child has ended and its output is read. What it left behind may hold the pipes open for
+ * longer: that is not waited for. */
+static enum ending wait_for(const struct proc_options *o, pid_t pid, struct pollfd *fds,
+                            struct proc_result *r)
+{
+    enum ending ending = ENDED;
+    bool gone = false;
+    long long deadline = o->timeout_ms ? now_ms() + o->timeout_ms : -1;
+    while (!gone || fds[OUT].fd >= 0 || fds[ERRORS].fd >= 0) {
+        long long left = deadline < 0 ? -1 : deadline - now_ms();
+        if (deadline >= 0 && left <= 0) {
+            kill(-pid, SIGKILL);
+            return ending == ENDED ? LATE : ending;
+        }
+        int n = poll(fds, NFDS, gone ? 0 : (int)left);
+        if (n < 0)
+            continue;
+        if (gone && n == 0)
+            break; /* somebody else holds a pipe */
+        if (fds[OUT].fd >= 0 && fds[OUT].revents)
+            drain(&fds[OUT], &r->output, o->keep);
+        if (fds[ERRORS].fd >= 0 && fds[ERRORS].revents)
+            drain(&fds[ERRORS], &r->errors, o->keep);
+        if (fds[CHILD].revents) {
+            gone = true;
+            fds[CHILD].fd = -1;
+            kill(-pid, SIGKILL); /* the group: the child is a zombie, so the id is still its own */
+        }
+        if (fds[CANCEL].revents && ending == ENDED) {
+            ending = CANCELLED;
+            fds[CANCEL].fd = -1;
+            deadline = now_ms() + 5000;
+            kill(-pid, SIGTERM);
+        }
+    }
+    return ending;
+}
+
 int proc_run(const struct proc_options *o, struct proc_result *ret, struct err *err)
 {
-    int out[2], errors[2], report[2];
-    if (pipe2(out, O_CLOEXEC) < 0)
-        return err_errno(err, "cannot run %s", o->argv[0]);
-    if (pipe2(errors, O_CLOEXEC) < 0) {
+    int pipes[3][2] = {{-1, -1}, {-1, -1}, {-1, -1}};
+    for (int i = 0; i < 3; i++) {
+        if (pipe2(pipes[i], O_CLOEXEC) == 0)
+            continue;
         err_errno(err, "cannot run %s", o->argv[0]);
-        close(out[0]);
-        close(out[1]);
-        return -1;
-    }
-    if (pipe2(report, O_CLOEXEC) < 0) {
-        err_errno(err, "cannot run %s", o->argv[0]);
-        close(out[0]);
-        close(out[1]);
-        close(errors[0]);
-        close(errors[1]);
+        for (int k = 0; k < i; k++) {
+            close(pipes[k][0]);
+            close(pipes[k][1]);
+        }
         return -1;
     }
     _cleanup_free_ char **env = proc_environment(o->env);
     pid_t pid = fork();
-    int fork_errno = errno;
+    int why = errno;
     if (pid == 0)
-        become_program(o, env, out[1], errors[1], report[1]);
-    close(out[1]);
-    close(errors[1]);
-    close(report[1]);
-    _cleanup_close_ int report_fd = report[0];
-    struct pollfd fds[2] = {{.fd = out[0], .events = POLLIN}, {.fd = errors[0], .events = POLLIN}};
-    struct proc_result r = {0};
-    bool late = false;
-    long long deadline = now_ms() + o->timeout_ms;
-    while (pid > 0 && (fds[0].fd >= 0 || fds[1].fd >= 0)) {
-        long long left = o->timeout_ms ? deadline - now_ms() : -1;
-        if (o->timeout_ms && left <= 0) {
-            late = true;
-            kill(-pid, SIGKILL);
-            break;
-        }
-        if (poll(fds, 2, (int)left) > 0) {
-            drain(&fds[0], &r.output);
-            drain(&fds[1], &r.errors);
-        }
+        become_program(o, env, pipes[0][1], pipes[1][1], pipes[2][1]);
+    if (pid > 0)
+        setpgid(pid, pid); /* the child does it too: whoever comes first, the group is there now */
+    for (int i = 0; i < 3; i++)
+        close(pipes[i][1]);
+    _cleanup_close_ int report_fd = pipes[2][0];
+    _cleanup_close_ int child_fd = pid > 0 ? pidfd_open(pid, 0) : -1;
+    if (pid > 0 && child_fd < 0) {
+        why = errno;
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
     }
-    for (int i = 0; i < 2; i++)
+    struct pollfd fds[NFDS] = {
+        [OUT] = {.fd = pipes[0][0], .events = POLLIN},
+        [ERRORS] = {.fd = pipes[1][0], .events = POLLIN},
+        [CHILD] = {.fd = child_fd, .events = POLLIN},
+        [CANCEL] = {.fd = o->cancel_fd ? *o->cancel_fd : -1, .events = POLLIN},
+    };
+    struct proc_result r = {0};
+    enum ending ending = child_fd >= 0 ? wait_for(o, pid, fds, &r) : ENDED;
+    for (int i = 0; i <= ERRORS; i++)
         if (fds[i].fd >= 0)
             close(fds[i].fd);
-    if (pid < 0) {
-        errno = fork_errno;
-        return err_errno(err, "cannot run %s", o->argv[0]);
-    }
-    int status = 0, why;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    if (read(report_fd, &why, sizeof(why)) == sizeof(why)) {
-        proc_result_release(&r);
+    if (child_fd < 0) {
         errno = why;
         return err_errno(err, "cannot run %s", o->argv[0]);
     }
-    if (late) {
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    bool started = read(report_fd, &why, sizeof(why)) != sizeof(why);
+    if (!started || ending == CANCELLED || (ending == LATE && !o->late_is_result))
         proc_result_release(&r);
+    if (!started) {
+        errno = why;
+        return err_errno(err, "cannot run %s", o->argv[0]);
+    }
+    if (ending == CANCELLED)
+        return err_set(err, ERR_INTERRUPTED, "interrupted");
+    if (ending == LATE && !o->late_is_result)
         return err_set(err, ERR_ENV, "%s did not end within %d s", o->argv[0],
                        o->timeout_ms / 1000);
-    }
-    r.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    r.status = ending == LATE      ? PROC_LATE
+               : WIFEXITED(status) ? WEXITSTATUS(status)
+                                   : 128 + WTERMSIG(status);
+    keep_end(&r.output, o->keep);
+    keep_end(&r.errors, o->keep);
     *ret = r;
     return 0;
 }

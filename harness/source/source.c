@@ -22,6 +22,12 @@ int source_open(const struct source_options *o, struct source **ret, struct err 
         err_set(err, ERR_USAGE, "there is no format \"%s\"", format);
         return err_hint(err, "formats: %s", str_get(&names));
     }
+    if (o->command && format) {
+        err_set(err, ERR_CONFIG, "both commands and the format %s are given", format);
+        return err_hint(err, "take \"command\" or \"format\" out of belay.yaml");
+    }
+    if (o->command)
+        return command_source_open(o, ret, err);
     const char *dir = o->dir ? o->dir : ".";
     bool alembic = str_eq(format, "alembic");
     _cleanup_free_ char *config = alembic || !format ? alembic_find_config(o) : NULL;

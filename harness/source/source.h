@@ -1,6 +1,6 @@
 /*
  * Where revisions come from and how they are applied: an SQL folder (belay's own format, dbmate,
- * golang-migrate, goose, diesel) or an Alembic project; later user commands.
+ * golang-migrate, goose, diesel), an Alembic project, or commands of the user's own.
  *
  *     struct source *s;
  *     source_open(&(struct source_options){.dir = "migrations"}, &s, err);
@@ -25,6 +25,19 @@
 struct source;
 struct migrator;
 
+/*
+ * Commands for the shell, as `command:` of belay.yaml gives them; docs/commands.md says what they
+ * must print, which {places} they may hold and what they find in the environment.
+ */
+struct command_options {
+    const char *list, *up;
+    const char *down;                  /* NULL: nothing has a downgrade */
+    const char *current;               /* NULL: list marks what is applied */
+    const char *up_all;                /* NULL: up, revision by revision */
+    const char *file;                  /* pattern of the file of a revision; NULL: unknown */
+    const struct strv *version_tables; /* of the tool: left out of comparisons; or NULL */
+};
+
 struct source_options {
     const char *dir;    /* the folder of the migrations, or one above it; NULL: the current one */
     const char *format; /* one of source_formats; NULL: what the contents show */
@@ -35,7 +48,11 @@ struct source_options {
     const struct strv *x;    /* as `alembic -x` takes them; or NULL */
     const struct strv *url_env; /* variables that env.py reads the URL from; or NULL */
     bool isolate_steps;         /* run env.py anew for every step */
-    int timeout; /* seconds until the project's Python counts as hung; 0: a default */
+    int timeout; /* seconds until the project's Python or command counts as hung; 0: a default */
+    /* for commands alone */
+    const struct command_options *command; /* NULL: an SQL folder or Alembic */
+    const struct engine *engine;           /* what the commands migrate */
+    const char *scratch_url; /* server for the scratch database that `list` sees, or NULL */
 };
 
 /* Opens the folder in the named format, or in the one that its contents show; nothing of the

@@ -29,13 +29,15 @@ struct source_ops {
                         struct strv *ret_files, struct err *err);
 };
 
+enum { MAX_VERSION_TABLES = 8 };
+
 /* Every kind's source begins with this. */
 struct source {
     const struct source_ops *ops;
     const char *format;
     char *dir;
     struct graph *graph;
-    const char *version_tables[2];
+    const char *version_tables[MAX_VERSION_TABLES + 1];
     const struct engine *engine_hint;
     struct strv skipped;
     char *runtime; /* or NULL */
@@ -57,5 +59,8 @@ char *alembic_find_config(const struct source_options *o);
 int alembic_find_below(const char *dir, char **ret, struct err *err);
 int alembic_source_open(const struct source_options *o, const char *config, struct source **ret,
                         struct err *err);
+
+/* o->command. `list` runs on a scratch database of its own. */
+int command_source_open(const struct source_options *o, struct source **ret, struct err *err);
 
 #endif
