@@ -273,7 +273,15 @@ static void add_labelled(struct str *out, const struct terminal *t, const char *
     style_add(out, t, STYLE_BOLD, label);
     str_addc(out, ' ');
     int column = 3 + (int)strlen(label);
-    text_wrap(out, t, text, column, column);
+    /* lines stay lines: a traceback is not prose */
+    for (const char *p = text; *p;) {
+        size_t n = strcspn(p, "\n");
+        _cleanup_free_ char *line = xstrndup(p, n);
+        if (p > text)
+            str_addf(out, "\n%*s", column, "");
+        text_wrap(out, t, line, column, column);
+        p += n + (p[n] == '\n');
+    }
     str_addc(out, '\n');
 }
 

@@ -11,6 +11,7 @@
 #include "harness/base/cleanup.h"
 #include "harness/base/err.h"
 #include "harness/base/file.h"
+#include "harness/base/proc.h"
 #include "harness/base/str.h"
 
 /* A folder of the test's own, removed by folder_remove(). */
@@ -258,6 +259,17 @@ START_TEST(paths_are_joined_and_taken_apart)
 }
 END_TEST
 
+START_TEST(of_long_output_the_end_is_kept)
+{
+    _cleanup_err_ struct err e = {0};
+    _cleanup_proc_result_ struct proc_result r = {0};
+    const struct proc_options o = {.argv = (const char *[]){"seq", "100000", NULL}, .keep = 13};
+    ck_assert_int_eq(proc_run(&o, &r, &e), 0);
+    ck_assert_str_eq(str_get(&r.output), "99999\n100000\n");
+    ck_assert_str_eq(str_get(&r.errors), "");
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("base");
@@ -276,5 +288,6 @@ int main(void)
     SUITE_ADD(s, file_read_of_a_missing_file_names_it);
     SUITE_ADD(s, tree_remove_does_not_follow_symbolic_links);
     SUITE_ADD(s, paths_are_joined_and_taken_apart);
+    SUITE_ADD(s, of_long_output_the_end_is_kept);
     return suite_run(s);
 }

@@ -46,6 +46,12 @@ START_TEST(everything_that_is_documented_is_read)
                      "baseline: schema.sql\n"
                      "fail_on: warning\n"
                      "quick: true\n"
+                     "command:\n"
+                     "  list: ./tool list\n"
+                     "  up: |\n"
+                     "    cd sub\n"
+                     "    ./tool up {revision}\n"
+                     "  version_tables: [done, s.log]\n"
                      "min_revision: '0003'\n"
                      "waivers:\n"
                      "  - finding: irreversible\n"
@@ -67,14 +73,18 @@ START_TEST(everything_that_is_documented_is_read)
     ck_assert_int_eq(c.option_lines[OPT_ENGINE], 4);
     ck_assert_uint_eq(c.url_env.n, 2);
     ck_assert_str_eq(c.url_env.v[1], "OTHER_URL");
+    ck_assert_str_eq(c.command->list, "./tool list");
+    ck_assert_str_eq(c.command->up, "cd sub\n./tool up {revision}\n");
+    ck_assert_ptr_null(c.command->down);
+    ck_assert_str_eq(c.command->version_tables.v[1], "s.log");
     ck_assert_uint_eq(c.nwaivers, 2);
     ck_assert_str_eq(c.waivers[0].revision, "20240101");
     ck_assert_str_eq(c.waivers[0].expires, "2028-02-29");
-    ck_assert_int_eq(c.waivers[1].line, 17);
+    ck_assert_int_eq(c.waivers[1].line, 23);
     ck_assert_str_eq(c.waivers[1].object, "index *");
     ck_assert_ptr_null(c.waivers[1].revision);
     ck_assert_uint_eq(c.nignores, 1);
-    ck_assert_int_eq(c.ignores[0].line, 21);
+    ck_assert_int_eq(c.ignores[0].line, 27);
     ck_assert_str_eq(c.ignores[0].file, path);
 
     _cleanup_(settings_release) struct settings s = {0};
@@ -104,6 +114,14 @@ static const struct {
      "3: unknown key \"fail-on\" (did you mean \"fail_on\"?)"},
     {"far key", "database: x\n",
      "1: unknown key \"database\" | the keys here are alembic_config, baseline,"},
+    {"unknown key of the commands", "command:\n  list: a\n  up: b\n  dwon: c\n",
+     "4: unknown key \"dwon\" (did you mean \"down\"?)"},
+    {"a command that is missing", "dir: x\ncommand:\n  list: a\n", "3: command: \"up\" is missing"},
+    {"a command that is empty", "command:\n  list: a\n  up:\n", "3: command: \"up\" is empty"},
+    {"commands that are none", "engine: sqlite\ncommand: python3 manage.py migrate\n",
+     "2: command: expected a mapping (key: value), found a single value"},
+    {"a command that is a list", "command:\n  list: a\n  up: [b, c]\n",
+     "3: command: up: expected a single value, found a list"},
     {"unknown key in a waiver",
      "waivers:\n  - finding: irreversible\n    reason: x\n  - finding: irreversible\n"
      "    reason: y\n    expire: 2030-01-01\n",

@@ -25,7 +25,7 @@
 
 #define DEFAULT_TIMEOUT 120             /* seconds */
 #define OUTPUT_LIMIT ((size_t)16 << 20) /* of one command; more is cut at its beginning */
-#define SHOWN_LINES 20                  /* of the output of a command that failed */
+#define SHOWN_LINES 12                  /* of the output of a command that failed */
 
 enum command {
     LIST,
@@ -653,14 +653,9 @@ static int command_current(struct migrator *base, struct strv *ret, struct err *
  * Before the first step: `current` must open the scratch database (run_watched() sees to that), and
  * on an empty one it must find nothing applied.
  */
-static int prove(struct command_migrator *m, const struct engine *e, const char *url,
-                 const struct db_proof *proof, struct err *err)
+static int prove(struct command_migrator *m, struct err *err)
 {
-    _cleanup_db_ struct db *db = NULL;
     bool tables = false;
-    if (db_open(e, url, DB_OPEN_SCRATCH, &db, err) < 0 || db_prove(db, proof, err) < 0)
-        return -1;
-    db_close(TAKE_PTR(db));
     _cleanup_(applied_release) struct applied a = {0};
     if (command_env_has_tables(m->env, &tables, err) < 0 || read_current(m, &a, err) < 0)
         return -1;
@@ -678,8 +673,8 @@ static int command_open(const struct source *source, const struct engine *e, con
                         unsigned db_flags, const struct db_proof *proof, struct migrator **ret,
                         struct err *err)
 {
-    (void)db_flags;
     const struct command_source *s = self(source);
+    _cleanup_db_ struct db *db = NULL;
     struct command_migrator *m = xcalloc(1, sizeof(*m));
     _cleanup_(cleanup_migrator_close) struct migrator *base = &m->base;
     base->source = source;
@@ -688,8 +683,12 @@ static int command_open(const struct source *source, const struct engine *e, con
     m->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (m->cancel_fd < 0)
         return err_errno(err, "cannot make an event");
+    /* the file is made, or the error told, before any command runs */
+    if (db_open(e, url, db_flags, &db, err) < 0 || (proof && db_prove(db, proof, err) < 0))
+        return -1;
+    db_close(TAKE_PTR(db));
     if (command_env_open(e, url, &s->url_env, m->scratch, &m->env, err) < 0 ||
-        (proof && prove(m, e, url, proof, err) < 0))
+        (m->scratch && prove(m, err) < 0))
         return -1;
     *ret = TAKE_PTR(base);
     return 0;
