@@ -606,6 +606,7 @@ class Run:
                 self.raised = e
                 raise
 
+        migration_fn.__name__ = original.__name__  # "Running upgrade a -> b" in offline SQL
         step.migration_fn = migration_fn
         self.pending, self.raised = script, None
         self.project.last_sql, self.project.plain = None, True
