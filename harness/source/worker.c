@@ -299,6 +299,7 @@ static int ended(struct worker *w, struct err *err)
 /* The innermost line of the stack that faulthandler dumped which is not of a library. */
 static void add_place(const char *stack, struct err *err)
 {
+    _cleanup_free_ char *script = script_path();
     for (const char *p = stack; (p = strstr(p, "  File \"")); p++) {
         const char *name = p + strlen("  File \"");
         const char *end = strchr(name, '"');
@@ -307,7 +308,7 @@ static void add_place(const char *stack, struct err *err)
             return;
         _cleanup_free_ char *file = xstrndup(name, (size_t)(end - name));
         if (strstr(file, "/lib/python") || strstr(file, "-packages/") || *file == '<' ||
-            str_ends(file, "/worker.py"))
+            str_eq(file, script) || strstr(file, "/belay_worker_"))
             continue;
         err_at(err, file, atoi(end + strlen("\", line ")), 0);
         return;

@@ -1,7 +1,8 @@
 /*
  * The Python process that an Alembic project runs in: started, asked, watched, ended. What is asked
- * and answered is worker.py's matter; here it is one JSON object a line in each direction, over a
- * socket of its own, so that whatever the project prints does no harm.
+ * and answered is the matter of worker.py and the belay_worker_*.py beside it; here it is one JSON
+ * object a line in each direction, over a socket of its own, so that whatever the project prints does
+ * no harm.
  *
  *     worker_start(&(struct worker_options){.python = "python3", .dir = dir, ...}, &w, &hello, err);
  *     worker_call(w, json_pack("{s:s}", "op", "load"), 0, &answer, err);
