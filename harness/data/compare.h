@@ -1,0 +1,60 @@
+/*
+ * What happened to the rows between two states of a database. Digests say whether and where; only for tables that
+ * differ, both databases are read side by side, in the order of the primary key (of all columns where there is none), to say
+ * which rows.
+ *
+ *     struct rows_changes changes = {0};
+ *     rows_explain(before, after, "public.posts", 5, &changes, err);   two sessions, two databases
+ */
+#ifndef BELAY_COMPARE_H
+#define BELAY_COMPARE_H
+
+#include "harness/data/digest.h"
+
+/* What is different about one table or sequence, told from the digests alone. Columns that one side lacks are left out. */
+enum digest_difference {
+    DIGEST_EQUAL = 0,
+    DIGEST_ROWS = 1,     /* another number of rows */
+    DIGEST_COLUMNS = 2,  /* a column's values differ: named */
+    DIGEST_PAIRING = 4,  /* every column holds the same values, but not in the same rows */
+    DIGEST_SEQUENCE = 8, /* a sequence's next value */
+    DIGEST_MISSING = 16, /* after has no such table */
+};
+
+struct digest_change {
+    const struct digest *before, *after; /* after is NULL for DIGEST_MISSING */
+    unsigned difference;                 /* of enum digest_difference */
+    struct strv columns;                 /* whose values differ, in both */
+};
+
+/* Appends a change for each table and sequence of before that is not the same in after. Tables that before lacks are none. */
+struct digest_changes {
+    struct digest_change *v;
+    size_t n, cap;
+};
+void digest_compare(const struct digest_set *before, const struct digest_set *after,
+                    struct digest_changes *ret);
+void digest_changes_release(struct digest_changes *c);
+
+struct column_change {
+    char *name;
+    uint64_t rows;        /* in which the value is another */
+    uint64_t became_null; /* of these */
+    char *before, *after; /* of the first such row, shortened; NULL for SQL NULL */
+};
+
+struct rows_changes {
+    char *key;                     /* "id"; "a, b"; NULL: no primary key, rows are compared whole */
+    uint64_t before, after;        /* rows */
+    uint64_t lost, added, changed; /* rows */
+    struct strv lost_keys, added_keys, changed_keys; /* of the first ones */
+    struct column_change *columns;
+    size_t ncolumns, columns_cap;
+};
+void rows_changes_release(struct rows_changes *c);
+
+/* At most examples keys of each kind. Streams both; memory does not grow with the tables. */
+int rows_explain(struct db *before, struct db *after, const char *table, int examples,
+                 struct rows_changes *ret, struct err *err);
+
+#endif
