@@ -9,8 +9,6 @@
 #include "harness/base/file.h"
 #include "harness/base/nearest.h"
 
-#define BIT(option) (UINT64_C(1) << (option))
-
 const struct command *command_find(const char *name)
 {
     for (const struct command *c = commands; c->name; c++)
@@ -40,7 +38,7 @@ int exit_code_for(enum err_code code)
 /* c NULL: the options that any command takes. */
 static bool takes_option(const struct command *c, unsigned option)
 {
-    return option == OPT_HELP || !c || (c->options & BIT(option));
+    return option == OPT_HELP || !c || (c->options & OPTION_BIT(option));
 }
 
 static int unknown_option(const char *given, const struct command *c, struct err *err)
@@ -248,7 +246,7 @@ static int add_environment(const struct cli *cli, struct settings *to, struct er
 {
     for (unsigned o = 0; o < OPT_COUNT; o++) {
         const struct option_spec *spec = &option_specs[o];
-        if ((spec->flags & OPTION_BARE) || !(cli->command->options & BIT(o)))
+        if ((spec->flags & OPTION_BARE) || !(cli->command->options & OPTION_BIT(o)))
             continue;
         _cleanup_free_ char *name = xasprintf("BELAY_%s", spec->name);
         for (char *p = name; *p; p++)
@@ -320,7 +318,7 @@ char *cli_help_command(const struct command *c)
         str_add(&s, "\n");
     for (unsigned o = 0; o < OPT_COUNT; o++) {
         const struct option_spec *spec = &option_specs[o];
-        if (!(c->options & BIT(o)))
+        if (!(c->options & OPTION_BIT(o)))
             continue;
         char letter[5] = "";
         if (spec->letter)

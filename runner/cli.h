@@ -11,7 +11,6 @@
 #define BELAY_CLI_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 #include "harness/base/err.h"
 #include "harness/base/str.h"
@@ -28,6 +27,10 @@ enum exit_code {
     EXIT_LOCKED = 6,
 };
 
+/* A bit for each enum option_id: there are more than 64. */
+typedef unsigned __int128 option_set;
+#define OPTION_BIT(option) ((option_set)1 << (option))
+
 struct cli;
 
 struct command {
@@ -38,7 +41,7 @@ struct command {
     int min_args, max_args; /* max -1: any number */
     const char *help;       /* one line, no full stop */
     const char *more;       /* paragraphs for `belay help COMMAND`, or NULL */
-    uint64_t options;       /* bit per enum option_id; --help is always taken */
+    option_set options;     /* --help is always taken */
     bool config;            /* reads belay.yaml */
 };
 extern const struct command commands[]; /* terminated by name NULL */

@@ -7,7 +7,7 @@
 #include "runner/interrupt.h"
 #include "runner/terminal.h"
 
-#define O(name) (UINT64_C(1) << OPT_##name)
+#define O(name) OPTION_BIT(OPT_##name)
 #define COMMON (O(COLOR) | O(CONFIG) | O(HELP) | O(QUIET) | O(VERBOSE))
 
 #define CHECK                                                                                      \
