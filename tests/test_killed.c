@@ -90,22 +90,32 @@ static pid_t start_check(const char *dir, const struct engine *e, const char *sc
         "--format",          "dbmate", dir,        scratch_url ? "--scratch-url" : NULL,
         scratch_url,         NULL};
     fexecve(program, (char *const *)argv, environ);
+    perror(argv[0]);
     _exit(127);
 }
 
-static bool file_is_there(void *path)
+struct way {
+    const char *middle;
+    pid_t pid;
+};
+
+static bool at_middle_or_ended(void *data)
 {
-    return file_exists(path);
+    struct way *w = data;
+    return file_exists(w->middle) || !process_alive(w->pid);
 }
 
-static void wait_for_middle(const char *dir)
+static void wait_for_middle(const char *dir, pid_t pid)
 {
-    _cleanup_free_ char *reached = path_join(dir, "reached");
-    if (!wait_until(file_is_there, reached)) {
+    _cleanup_free_ char *middle = path_join(dir, "reached");
+    struct way w = {.middle = middle, .pid = pid};
+    if (!wait_until(at_middle_or_ended, &w) || !file_exists(middle)) {
         _cleanup_err_ struct err err = {0};
         _cleanup_free_ char *path = path_join(dir, "out"), *out = NULL;
         file_read(path, &out, NULL, &err);
-        ck_abort_msg("the check does not come to its middle: %s", out ? out : "no output");
+        ck_abort_msg("the check %s: %s",
+                     process_alive(pid) ? "does not come to its middle" : "ends before its middle",
+                     out ? out : "no output");
     }
 }
 
@@ -125,7 +135,7 @@ START_TEST(killed_in_the_middle_nothing_is_left)
 {
     _cleanup_folder_ char *dir = make_history(ENGINE(_i), true);
     struct belay_process b = {.pid = start_check(dir, ENGINE(_i), NULL, NULL, HOW(_i))};
-    wait_for_middle(dir);
+    wait_for_middle(dir, b.pid);
     ck_assert(belay_process_find(&b));
     kill(b.pid, SIGKILL);
     wait_killed(b.pid);
@@ -137,7 +147,7 @@ START_TEST(killed_with_its_guardian_the_next_run_clears)
 {
     _cleanup_folder_ char *dir = make_history(ENGINE(_i), true);
     struct belay_process b = {.pid = start_check(dir, ENGINE(_i), NULL, NULL, HOW(_i))};
-    wait_for_middle(dir);
+    wait_for_middle(dir, b.pid);
     ck_assert(belay_process_find(&b));
     kill(b.guardian, SIGSTOP); /* it must not be quicker than we are */
     kill(b.pid, SIGKILL);
@@ -182,7 +192,7 @@ START_TEST(interrupted_in_a_long_statement_it_ends_with_code_3)
     _cleanup_err_ struct err err = {0};
     _cleanup_folder_ char *dir = make_history(ENGINE(_i), true);
     struct belay_process b = {.pid = start_check(dir, ENGINE(_i), NULL, NULL, HOW(_i))};
-    wait_for_middle(dir);
+    wait_for_middle(dir, b.pid);
     ck_assert(belay_process_find(&b));
     kill(b.pid, SIGINT);
     int status;
@@ -265,7 +275,7 @@ START_TEST(killed_on_somebodys_server_the_next_run_drops_its_databases)
     struct sweep s = {.db = db, .url = url, .role = "killed_one"};
     _cleanup_folder_ char *dir = make_history(&engine_postgres, true);
     pid_t pid = start_check(dir, &engine_postgres, url, NULL, 0);
-    wait_for_middle(dir);
+    wait_for_middle(dir, pid);
     kill(pid, SIGKILL);
     wait_killed(pid);
     ASSERT_OK(db_query_text(db, "select count(*) > 0 from pg_database where datdba = $1::regrole",
@@ -319,7 +329,7 @@ START_TEST(interrupted_on_somebodys_server_it_leaves_no_database)
     struct db *db = open_server("interrupted_one", &url);
     _cleanup_folder_ char *dir = make_history(&engine_postgres, true);
     pid_t pid = start_check(dir, &engine_postgres, url, NULL, 0);
-    wait_for_middle(dir);
+    wait_for_middle(dir, pid);
     kill(pid, SIGTERM);
     int status;
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
