@@ -52,6 +52,10 @@ struct raw_command {
     unsigned version_tables_count;
 };
 
+struct raw_given {
+    char *table, *sql, *file, *at;
+};
+
 struct raw {
     char *options[OPT_COUNT];
     char **url_env;
@@ -59,6 +63,8 @@ struct raw {
     char **sqlite_extensions;
     unsigned sqlite_extensions_count;
     struct raw_command *command;
+    struct raw_given *rows;
+    unsigned rows_count;
     struct raw_waiver *waivers;
     unsigned waivers_count;
     struct raw_waiver *ignore; /* finding and revision are not in its schema */
@@ -160,11 +166,21 @@ static const cyaml_schema_value_t step_value = {
 
 /* ---- the file ---- */
 
+static const cyaml_schema_field_t given_fields[] = {
+    TEXT("table", NEEDED, struct raw_given, table),
+    TEXT("sql", OPTIONAL, struct raw_given, sql),
+    TEXT("file", OPTIONAL, struct raw_given, file),
+    TEXT("at", OPTIONAL, struct raw_given, at),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t given_value = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_given, given_fields)};
 static const cyaml_schema_field_t common_fields[] = {
     LIST("url_env", url_env, &text_value),
     LIST("sqlite_extensions", sqlite_extensions, &text_value),
     CYAML_FIELD_MAPPING_PTR("command", CYAML_FLAG_POINTER | OPTIONAL, struct raw, command,
                             command_fields),
+    LIST("rows", rows, &given_value),
     LIST("waivers", waivers, &waiver_value),
     LIST("ignore", ignore, &ignore_value),
 };
@@ -542,6 +558,42 @@ static int fill_command(struct config *c, const struct raw_command *raw, yaml_do
     return err_at(err, c->path, key_line(doc, map_get(doc, root, "command", NULL), key), 0);
 }
 
+/* A file is read here, so that whoever inserts the rows meets nothing but SQL. */
+static int fill_rows(struct config *c, const struct raw *raw, yaml_document_t *doc, struct err *err)
+{
+    _cleanup_free_ char *dir = path_dir(c->path);
+    c->rows = xcalloc(raw->rows_count + 1, sizeof(*c->rows));
+    for (unsigned i = 0; i < raw->rows_count; i++) {
+        const struct raw_given *g = &raw->rows[i];
+        struct config_rows *r = &c->rows[c->nrows++];
+        *r = (struct config_rows){
+            .table = xstrdup(g->table),
+            .at = copy_value(g->at),
+            .sql = copy_value(g->sql),
+            .line = item_key_line(doc, "rows", i, "table"),
+        };
+        char *file = copy_value(g->file);
+        if (!*r->table || !r->sql == !file) {
+            free(file);
+            err_set(err, ERR_CONFIG, "rows: %s",
+                    !*r->table ? "\"table\" is empty" : "give either \"sql\" or \"file\"");
+            err_hint(err, "write {table: public.posts, sql: \"insert into posts ...\"}");
+            return err_at(err, c->path, r->line, 0);
+        }
+        if (!file)
+            continue;
+        r->file = path_join(dir, file);
+        free(file);
+        size_t len;
+        if (file_read_text(r->file, &r->sql, &len, err) < 0) {
+            err->code = ERR_CONFIG;
+            err_prefix(err, "rows");
+            return err_at(err, c->path, item_key_line(doc, "rows", i, "file"), 0);
+        }
+    }
+    return 0;
+}
+
 static int fill(struct config *c, const struct raw *raw, yaml_document_t *doc, struct err *err)
 {
     yaml_node_t *root = yaml_document_get_root_node(doc);
@@ -564,6 +616,8 @@ static int fill(struct config *c, const struct raw *raw, yaml_document_t *doc, s
         strv_add_take(&c->sqlite_extensions, path_join(dir, raw->sqlite_extensions[i]));
 
     if (raw->command && fill_command(c, raw->command, doc, err) < 0)
+        return -1;
+    if (fill_rows(c, raw, doc, err) < 0)
         return -1;
 
     c->waivers = xcalloc(raw->waivers_count + 1, sizeof(*c->waivers));
@@ -783,6 +837,13 @@ void config_release(struct config *c)
         strv_release(&k->version_tables);
         free(k);
     }
+    for (size_t i = 0; i < c->nrows; i++) {
+        free(c->rows[i].table);
+        free(c->rows[i].sql);
+        free(c->rows[i].file);
+        free(c->rows[i].at);
+    }
+    free(c->rows);
     for (size_t i = 0; i < c->nwaivers; i++) {
         struct waiver *w = &c->waivers[i];
         free(w->finding);

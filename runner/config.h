@@ -12,6 +12,7 @@
  *     url_env: [NAME, ...]   environment variables that hold the URL, instead of DATABASE_URL
  *     sqlite_extensions: [FILE, ...]   shared libraries that every SQLite session loads
  *     command: {list, up, down, current, up_all, file, version_tables}   for the shell
+ *     rows:    [{table, sql or file, at}, ...]   rows given instead of generated ones
  *     waivers: [{finding, revision, object, reason, expires}, ...]
  *     ignore:  [{object, reason, expires}, ...]
  */
@@ -32,6 +33,16 @@ struct config_command {
     struct strv version_tables;
 };
 
+/* An item of `rows`: statements that insert the rows of a table, for struct given_rows. */
+struct config_rows {
+    char *table; /* as reports write it; without a schema: in any */
+    char *sql;   /* what is in the file, where one is given */
+    char *file;  /* where that came from, else NULL */
+    char *at;    /* id of the revision (or its beginning) after which they are inserted; NULL: as
+                    soon as the table is there */
+    int line;
+};
+
 struct config {
     char *path; /* of the file as it was opened; NULL: none was read */
     /* scalar keys as written, by enum option_id; NULL when absent; a path is already relative to
@@ -41,6 +52,8 @@ struct config {
     struct strv url_env;
     struct strv sqlite_extensions;  /* paths, relative to the current folder */
     struct config_command *command; /* NULL: none */
+    struct config_rows *rows;
+    size_t nrows;
     struct waiver *waivers;
     size_t nwaivers;
     struct ignore *ignores;

@@ -67,10 +67,12 @@ const struct option_spec option_specs[OPT_COUNT] = {
     [OPT_REV_ID] = {"rev-id", 0, "ID", "id of the new revision", OPTION_BARE, NULL},
     [OPT_REV_RANGE] = {"rev-range", 'r', "RANGE", "FROM:TO, either may be left out", OPTION_BARE,
                        NULL},
+    [OPT_ROWS] = {"rows", 0, "N", "rows that a table gets", OPTION_NUMBER | OPTION_ZERO, NULL},
     [OPT_SCRATCH_URL] = {"scratch-url", 0, "URL",
                          "make scratch databases on this PostgreSQL server", OPTION_CONFIG, NULL},
     [OPT_SECTION] = {"section", 'n', "NAME", "section of alembic.ini, as alembic -n takes it",
                      OPTION_CONFIG, NULL},
+    [OPT_SEED] = {"seed", 0, "N", "of the generated values (1)", OPTION_NUMBER, NULL},
     [OPT_SINCE] = {"since", 0, "REV", "check only revisions that REV does not contain",
                    OPTION_SCENARIO, NULL},
     [OPT_SQL] = {"sql", 0, NULL, "print the SQL instead, without a database",
@@ -82,6 +84,7 @@ const struct option_spec option_specs[OPT_COUNT] = {
     [OPT_VERSION] = {"version", 0, NULL, "show belay's version", OPTION_SWITCH | OPTION_BARE, NULL},
     [OPT_X_ARG] = {"x-arg", 'x', "ARG", "for env.py, as alembic -x takes it (repeatable)",
                    OPTION_CONFIG | OPTION_MANY, NULL},
+    [OPT_YES] = {"yes", 'y', NULL, "do not ask", OPTION_SWITCH | OPTION_BARE, NULL},
 };
 
 /* "a, b or c" */
@@ -149,9 +152,10 @@ static int add_one(struct settings *s, unsigned option, unsigned level, const ch
     } else if (spec->flags & OPTION_NUMBER) {
         char *end;
         long number = strtol(value, &end, 10);
-        if (*end || number < 1 || number > 1000000)
-            return err_set(err, code, "%s: \"%s\" is not a number from 1 to 1000000", origin,
-                           value);
+        int least = spec->flags & OPTION_ZERO ? 0 : 1;
+        if (*end || end == value || number < least || number > 1000000)
+            return err_set(err, code, "%s: \"%s\" is not a number from %d to 1000000", origin,
+                           value, least);
     } else if (spec->values && !list_has(spec->values, value)) {
         return bad_value(origin, value, spec->values, level, err);
     }

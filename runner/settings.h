@@ -46,8 +46,10 @@ enum option_id {
     OPT_QUIET,
     OPT_REV_ID,
     OPT_REV_RANGE,
+    OPT_ROWS,
     OPT_SCRATCH_URL,
     OPT_SECTION,
+    OPT_SEED,
     OPT_SINCE,
     OPT_SQL,
     OPT_TIMEOUT,
@@ -55,6 +57,7 @@ enum option_id {
     OPT_VERBOSE,
     OPT_VERSION,
     OPT_X_ARG,
+    OPT_YES,
     OPT_COUNT, /* of the rows of the table */
     /* --format takes a report format too; it is kept apart, so that the two kinds do not hide each
        other */
@@ -70,6 +73,7 @@ enum option_flags {
     OPTION_SCENARIO =
         64,           /* may stand in a scenario.yaml too, where OPTION_CONFIG alone would not do */
     OPTION_BARE = 32, /* about the command line itself: no BELAY_* */
+    OPTION_ZERO = 256,    /* with OPTION_NUMBER: 0 is one too */
     OPTION_PROGRAM = 128, /* a program: a path when it holds a slash, else looked up in PATH */
 };
 

@@ -53,6 +53,9 @@ START_TEST(everything_that_is_documented_is_read)
                      "    ./tool up {revision}\n"
                      "  version_tables: [done, s.log]\n"
                      "min_revision: '0003'\n"
+                     "rows:\n"
+                     "  - {table: public.plans, sql: insert into plans values (1)}\n"
+                     "  - {table: posts, file: belay.yaml, at: 4f1c}\n"
                      "waivers:\n"
                      "  - finding: irreversible\n"
                      "    revision: 20240101\n"
@@ -80,11 +83,18 @@ START_TEST(everything_that_is_documented_is_read)
     ck_assert_uint_eq(c.nwaivers, 2);
     ck_assert_str_eq(c.waivers[0].revision, "20240101");
     ck_assert_str_eq(c.waivers[0].expires, "2028-02-29");
-    ck_assert_int_eq(c.waivers[1].line, 23);
+    ck_assert_int_eq(c.waivers[1].line, 26);
     ck_assert_str_eq(c.waivers[1].object, "index *");
     ck_assert_ptr_null(c.waivers[1].revision);
+    ck_assert_uint_eq(c.nrows, 2);
+    ck_assert_str_eq(c.rows[0].table, "public.plans");
+    ck_assert_str_eq(c.rows[0].sql, "insert into plans values (1)");
+    ck_assert_ptr_null(c.rows[0].at);
+    ck_assert_int_eq(c.rows[1].line, 19);
+    ck_assert_str_eq(c.rows[1].at, "4f1c");
+    ck_assert_msg(str_starts(c.rows[1].sql, "# what lasts"), "%s", c.rows[1].sql);
     ck_assert_uint_eq(c.nignores, 1);
-    ck_assert_int_eq(c.ignores[0].line, 27);
+    ck_assert_int_eq(c.ignores[0].line, 30);
     ck_assert_str_eq(c.ignores[0].file, path);
 
     _cleanup_(settings_release) struct settings s = {0};
@@ -151,6 +161,12 @@ static const struct {
      "4: waivers: expires: \"2026-02-30\" is not a date | write it as YYYY-MM-DD"},
     {"date in words", "ignore:\n  - {object: x, reason: y, expires: tomorrow}\n",
      "2: ignore: expires: \"tomorrow\" is not a date"},
+    {"rows without any", "rows:\n  - table: a\n",
+     "2: rows: give either \"sql\" or \"file\" | write"},
+    {"rows twice", "rows:\n  - {table: a, sql: b, file: c}\n", "2: rows: give either \"sql\""},
+    {"rows of no table", "rows:\n  - sql: a\n", "2: rows: \"table\" is missing"},
+    {"rows from a file that is not there", "rows:\n  - table: a\n    file: nowhere.sql\n",
+     "3: rows: cannot read"},
     {"twice", "dir: a\nengine: sqlite\ndir: b\n", "key \"dir\" stands twice"},
     {"tab", "dir: a\n\tengine: sqlite\n", "2: found a tab character that violates indentation"},
     {"colon in text", "dir: a: b\n",
