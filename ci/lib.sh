@@ -54,15 +54,34 @@ retry()
     for n in 1 2 3; do
         "$@" && return
         say "attempt $n failed: $*"
-        sleep $((n * 5))
+        ((n == 3)) || sleep $((n * 5))
     done
     return 1
+}
+
+apt_fetches=(apt-get -q -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20)
+
+# apt-get update calls a mirror that does not answer a warning and ends with 0, unless told otherwise;
+# it tries thrice by itself. One source of several may be down: what the others have may do.
+apt_update()
+{
+    local log
+    log=$(mktemp)
+    if ! LC_ALL=C "${apt_fetches[@]}" -o APT::Update::Error-Mode=any update 2>&1 |
+        tee "$log" >&2; then
+        grep -qE '^(Hit|Get):' "$log" ||
+            die "apt reaches no package source, and packages are missing: $*" \
+                "is there a network? http_proxy sets a proxy, /etc/apt/sources.list* the sources"
+        say "note: apt could not fetch all package lists; going on with those it has"
+    fi
+    rm -f "$log"
 }
 
 apt_install()
 {
     DEBIAN_FRONTEND=noninteractive retry \
-        apt-get install -y -q --no-install-recommends -o Dpkg::Use-Pty=0 "$@" >&2
+        "${apt_fetches[@]}" install -y --no-install-recommends -o Dpkg::Use-Pty=0 "$@" >&2 ||
+        die "apt could not install: $*" "what it said stands above"
 }
 
 # Debian's package would make a database cluster and start it on port 5432, which belay has no use
@@ -99,7 +118,7 @@ need_packages()
             "as root: apt-get update && apt-get install --no-install-recommends ${missing[*]}"
     fi
     say "installing: ${missing[*]}"
-    retry apt-get update -q >&2
+    apt_update "${missing[@]}"
     local rest=()
     for p in "${missing[@]}"; do
         if [[ $p == postgresql ]]; then
