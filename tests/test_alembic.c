@@ -1,236 +1,10 @@
-/* Alembic projects, written by each test into a folder of its own and run by Debian's Python. */
+/* What an Alembic project's revisions do: steps, graphs, models. */
 #include <pthread.h>
 #include <signal.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "harness/base/proc.h"
-#include "harness/source/source.h"
 #include "runner/roundtrip.h"
-#include "tests/fixture.h"
-#include "tests/migration_folder.h"
-
-#define PYTHON "/usr/bin/python3"
-
-/* ---- a project ---- */
-
-/* Bodies are Python, one statement a line; NULL: there is no such function. */
-struct rev {
-    const char *id, *head; /* head: further lines at the top; must set down_revision */
-    const char *up, *down;
-};
-
-struct project {
-    const struct engine *engine;
-    char *dir;
-    struct scratch *scratch;
-    struct source *source;
-    struct migrator *m;
-};
-
-static const char ini[] = "[alembic]\n"
-                          "script_location = alembic\n"
-                          "prepend_sys_path = .\n"
-                          "sqlalchemy.url = %s://user:secret@nowhere.invalid/app\n";
-
-/* %s: what configure() is given besides, and lines before and after run_migrations(). */
-static const char sync_env[] =
-    "from alembic import context\n"
-    "from sqlalchemy import engine_from_config, pool, text\n"
-    "config = context.config\n"
-    "if context.is_offline_mode():\n"
-    "    context.configure(url=config.get_main_option('sqlalchemy.url'), literal_binds=True)\n"
-    "    with context.begin_transaction():\n"
-    "        context.run_migrations()\n"
-    "else:\n"
-    "    engine = engine_from_config(config.get_section(config.config_ini_section),\n"
-    "                                prefix='sqlalchemy.', poolclass=pool.NullPool)\n"
-    "    with engine.connect() as connection:\n"
-    "        context.configure(connection=connection, %s)\n"
-    "        with context.begin_transaction():\n"
-    "            context.run_migrations()\n";
-
-static const char async_env[] =
-    "import asyncio\n"
-    "from alembic import context\n"
-    "from sqlalchemy import pool\n"
-    "from sqlalchemy.ext.asyncio import create_async_engine\n"
-    "def run(connection):\n"
-    "    context.configure(connection=connection, %s)\n"
-    "    with context.begin_transaction():\n"
-    "        context.run_migrations()\n"
-    "async def main():\n"
-    "    engine = create_async_engine(context.config.get_main_option('sqlalchemy.url'),\n"
-    "                                 poolclass=pool.NullPool)\n"
-    "    async with engine.connect() as connection:\n"
-    "        await connection.run_sync(run)\n"
-    "    await engine.dispose()\n"
-    "asyncio.run(main())\n";
-
-static void add_function(struct str *s, const char *name, const char *body)
-{
-    if (!body)
-        return;
-    str_addf(s, "def %s():\n", name);
-    for (const char *p = body; *p;) {
-        size_t n = strcspn(p, "\n");
-        str_addf(s, "    %.*s\n", (int)n, p);
-        p += n + (p[n] == '\n');
-    }
-}
-
-static void add_revision(const char *dir, const struct rev *r)
-{
-    _cleanup_str_ struct str s = {0};
-    str_addf(&s, "\"\"\"revision %s\"\"\"\nfrom alembic import op\nimport sqlalchemy as sa\n",
-             r->id);
-    str_addf(&s, "revision = '%s'\n%s\n", r->id, r->head);
-    add_function(&s, "upgrade", r->up);
-    add_function(&s, "downgrade", r->down);
-    _cleanup_free_ char *name = xasprintf("alembic/versions/%s_x.py", r->id);
-    folder_write(dir, name, str_get(&s), s.len);
-}
-
-static void write_text(const char *dir, const char *name, const char *text)
-{
-    folder_write(dir, name, text, strlen(text));
-}
-
-/* Writes a project; revisions end with id NULL. */
-static char *project_write(const char *driver, const char *env, const struct rev *revisions)
-{
-    char *dir = folder_new();
-    _cleanup_free_ char *config = xasprintf(ini, driver);
-    write_text(dir, "alembic.ini", config);
-    write_text(dir, "alembic/env.py", env);
-    write_text(dir, "alembic/script.py.mako",
-               "\"\"\"${message}\"\"\"\nrevision = ${repr(up_revision)}\n"
-               "down_revision = ${repr(down_revision)}\nbranch_labels = ${repr(branch_labels)}\n"
-               "depends_on = ${repr(depends_on)}\n"
-               "def upgrade():\n    ${upgrades if upgrades else \"pass\"}\n"
-               "def downgrade():\n    ${downgrades if downgrades else \"pass\"}\n");
-    folder_write(dir, "alembic/versions/.keep", "", 0);
-    for (; revisions->id; revisions++)
-        add_revision(dir, revisions);
-    return dir;
-}
-
-static char *env_with(const char *template, const char *options)
-{
-    struct str s = {0};
-    const char *at = strstr(template, "%s");
-    str_addn(&s, template, (size_t)(at - template));
-    str_addf(&s, "%s%s", options, at + 2);
-    return str_take(&s);
-}
-
-static int open_source(const char *dir, struct source **ret, struct err *err)
-{
-    return source_open(&(struct source_options){.dir = dir, .python = PYTHON, .timeout = 60}, ret,
-                       err);
-}
-
-static void project_begin(struct project *p, const struct engine *e, char *dir)
-{
-    _cleanup_err_ struct err err = {0};
-    *p = (struct project){.engine = e, .dir = dir};
-    ASSERT_OK(open_source(dir, &p->source, &err), &err);
-    ASSERT_OK(scratch_new(fixture_pool(e), &p->scratch, &err), &err);
-}
-
-static int project_migrator(struct project *p, struct err *err)
-{
-    struct db_proof proof = scratch_proof(p->scratch);
-    return migrator_open(p->source, p->engine, scratch_url(p->scratch), DB_OPEN_SCRATCH, &proof,
-                         &p->m, err);
-}
-
-static const char *driver_of(const struct engine *e)
-{
-    return e == &engine_sqlite ? "sqlite" : "postgresql";
-}
-
-static void project_open_env(struct project *p, const struct engine *e, const char *driver,
-                             const char *env, const struct rev *revisions)
-{
-    _cleanup_err_ struct err err = {0};
-    project_begin(p, e, project_write(driver, env, revisions));
-    ASSERT_OK(project_migrator(p, &err), &err);
-}
-
-static void project_open(struct project *p, const struct engine *e, const struct rev *revisions)
-{
-    _cleanup_free_ char *env = env_with(sync_env, "");
-    project_open_env(p, e, driver_of(e), env, revisions);
-}
-
-static void project_close(struct project *p)
-{
-    migrator_close(p->m);
-    source_free(p->source);
-    scratch_free(p->scratch);
-    folder_free(&p->dir);
-}
-
-static const struct revision *revision_of(struct project *p, const char *id)
-{
-    const struct revision *r = graph_find(source_graph(p->source), id);
-    ck_assert_msg(r != NULL, "no revision %s", id);
-    return r;
-}
-
-static void step(struct project *p, const char *id, enum step_direction d, struct step_result *ret)
-{
-    _cleanup_err_ struct err err = {0};
-    ASSERT_OK(migrator_step(p->m, revision_of(p, id), d, false, ret, &err), &err);
-}
-
-static void expect(struct project *p, const char *id, enum step_direction d,
-                   enum step_outcome outcome)
-{
-    struct step_result r = {0};
-    step(p, id, d, &r);
-    ck_assert_msg(r.outcome == outcome, "%s: outcome %d: %s %s", id, r.outcome, r.err.message,
-                  r.err.trace);
-    ck_assert_msg(!r.session_change, "%s", r.session_change);
-    step_result_release(&r);
-}
-
-static void expect_current(struct project *p, const char *expected)
-{
-    _cleanup_err_ struct err err = {0};
-    _cleanup_strv_ struct strv ids = {0};
-    ASSERT_OK(migrator_current(p->m, &ids, &err), &err);
-    _cleanup_free_ char *text = strv_join(&ids, " ");
-    ck_assert_str_eq(text, expected);
-}
-
-/* From a session of the test's own. */
-static char *value_of(struct project *p, const char *sql)
-{
-    _cleanup_err_ struct err err = {0};
-    _cleanup_db_ struct db *db = NULL;
-    char *value = NULL;
-    ASSERT_OK(db_open(p->engine, scratch_url(p->scratch), DB_OPEN_SCRATCH, &db, &err), &err);
-    if (db_query_text(db, sql, NULL, 0, &value, &err) < 0)
-        return xstrdup("error");
-    return value ? value : xstrdup("null");
-}
-
-static void expect_value(struct project *p, const char *sql, const char *expected)
-{
-    _cleanup_free_ char *value = value_of(p, sql);
-    ck_assert_msg(strcmp(value, expected) == 0, "%s: %s, not %s", sql, value, expected);
-}
-
-static const struct rev two[] = {
-    {"r1", "down_revision = None", "op.create_table('a', sa.Column('id', sa.Integer))",
-     "op.drop_table('a')"},
-    {"r2", "down_revision = 'r1'", "op.add_column('a', sa.Column('b', sa.Text))",
-     "with op.batch_alter_table('a') as t:\n    t.drop_column('b')"},
-    {0},
-};
+#include "tests/alembic_project.h"
 
 /* ---- every driver ---- */
 
@@ -257,7 +31,7 @@ START_TEST(steps_go_up_and_down_and_are_recorded)
                                           "render_as_batch=True"};
     for (size_t i = 0; i < ARRAY_LEN(options); i++) {
         struct project p;
-        open_setup(&p, _i, options[i], two);
+        open_setup(&p, _i, options[i], two_revisions);
         ck_assert_str_eq(source_format(p.source), "alembic");
         ck_assert_ptr_eq(source_engine_hint(p.source), p.engine);
         expect_current(&p, "");
@@ -276,24 +50,11 @@ START_TEST(steps_go_up_and_down_and_are_recorded)
 }
 END_TEST
 
-static void run_straight(struct project *p, size_t expect_done, enum step_outcome outcome,
-                         struct step_result *ret)
-{
-    _cleanup_err_ struct err err = {0};
-    _cleanup_revisions_ struct revisions all = {0};
-    size_t done = 99;
-    for (size_t i = 0; i < graph_size(source_graph(p->source)); i++)
-        revisions_add(&all, graph_at(source_graph(p->source), i));
-    ASSERT_OK(migrator_straight(p->m, &all, &done, ret, &err), &err);
-    ck_assert_msg(ret->outcome == outcome, "outcome %d: %s", ret->outcome, ret->err.message);
-    ck_assert_uint_eq(done, expect_done);
-}
-
 START_TEST(all_revisions_run_in_one_go)
 {
     struct project p;
     struct step_result r = {0};
-    open_setup(&p, _i, "", two);
+    open_setup(&p, _i, "", two_revisions);
     run_straight(&p, 2, STEP_OK, &r);
     step_result_release(&r);
     expect_value(&p, "select count(b) from a", "0");
@@ -344,7 +105,7 @@ START_TEST(each_step_is_committed_though_env_begins_a_transaction)
         "    context.run_migrations()\n";
     for (size_t i = 0; engines[i]; i++) {
         struct project p;
-        project_open_env(&p, engines[i], driver_of(engines[i]), env, two);
+        project_open_env(&p, engines[i], driver_of(engines[i]), env, two_revisions);
         expect(&p, "r1", STEP_UP, STEP_OK);
         expect_value(&p, "select count(*) from a", "0");
         expect_value(&p, "select version_num from alembic_version", "r1");
@@ -360,7 +121,7 @@ START_TEST(every_step_may_have_an_env_of_its_own)
     _cleanup_err_ struct err err = {0};
     struct project p = {.engine = &engine_sqlite};
     _cleanup_free_ char *env = env_with(sync_env, "**open('runs', 'a').write('x') and {}");
-    p.dir = project_write("sqlite", env, two);
+    p.dir = project_write("sqlite", env, two_revisions);
     ASSERT_OK(
         source_open(&(struct source_options){.dir = p.dir, .isolate_steps = true}, &p.source, &err),
         &err);
@@ -525,7 +286,7 @@ START_TEST(the_version_table_may_have_another_name_and_schema)
         "    with context.begin_transaction():\n"
         "        context.run_migrations()\n";
     struct project p;
-    project_open_env(&p, &engine_postgres, "postgresql", env, two);
+    project_open_env(&p, &engine_postgres, "postgresql", env, two_revisions);
     expect(&p, "r1", STEP_UP, STEP_OK);
     expect_value(&p, "select version_num from ops.versions", "r1");
     ck_assert_str_eq(source_version_tables(p.source)[0], "ops.versions");
@@ -771,336 +532,12 @@ START_TEST(a_request_to_stop_is_not_lost_when_nothing_runs)
     struct project p;
     struct step_result r = {0};
     _cleanup_err_ struct err err = {0};
-    project_open(&p, &engine_sqlite, two);
+    project_open(&p, &engine_sqlite, two_revisions);
     migrator_cancel(p.m);
     ck_assert_int_lt(migrator_step(p.m, revision_of(&p, "r1"), STEP_UP, false, &r, &err), 0);
     ck_assert_int_eq(err.code, ERR_INTERRUPTED);
     expect(&p, "r1", STEP_UP, STEP_OK);
     project_close(&p);
-}
-END_TEST
-
-/* ---- env.py ---- */
-
-#define ENGINE                                                                                     \
-    "from alembic import context\n"                                                                \
-    "from sqlalchemy import create_engine, pool\n"                                                 \
-    "url = context.config.get_main_option('sqlalchemy.url')\n"
-#define RUN                                                                                        \
-    "with create_engine(url, poolclass=pool.NullPool).connect() as connection:\n"                  \
-    "    context.configure(connection=connection)\n"                                               \
-    "    with context.begin_transaction():\n"                                                      \
-    "        context.run_migrations()\n"
-
-static const struct {
-    const char *name, *env;
-    enum err_code code;
-    const char *message, *hint, *file;
-} bad_envs[] = {
-    {"raises", "def f():\n    raise KeyError('DB_HOST')\nf()\n", ERR_SOURCE, "KeyError: 'DB_HOST'",
-     NULL, "alembic/env.py"},
-    {"exits", "import sys\nsys.exit(3)\n", ERR_CONFIG, "exit status 3", "run_migrations", NULL},
-    {"exits hard", "import os\nprint('bye', flush=True)\nos._exit(4)\n", ERR_SOURCE,
-     "exit status 4", NULL, NULL},
-    {"does nothing", "from alembic import context\n", ERR_CONFIG, "without calling", NULL, NULL},
-    {"hangs", "import time\n\ndef wait():\n    time.sleep(3600)\nwait()\n", ERR_SOURCE,
-     "did not answer within 2 s", "--timeout", "alembic/env.py"},
-    {"has no driver",
-     ENGINE "from sqlalchemy import create_engine\ncreate_engine('postgresql+nothing://x/y')\n",
-     ERR_SOURCE, "nothing", NULL, "alembic/env.py"},
-    {"ends the channel", "import os\nos.closerange(3, 50)\n", ERR_SOURCE, "ended by itself", NULL,
-     NULL},
-};
-
-START_TEST(a_bad_env_is_one_clear_error)
-{
-    struct project p = {.engine = &engine_sqlite};
-    _cleanup_err_ struct err err = {0};
-    p.dir = project_write("sqlite", bad_envs[_i].env, two);
-    ASSERT_OK(source_open(&(struct source_options){.dir = p.dir, .python = PYTHON, .timeout = 2},
-                          &p.source, &err),
-              &err);
-    ASSERT_OK(scratch_new(fixture_pool(p.engine), &p.scratch, &err), &err);
-    ck_assert_int_lt(project_migrator(&p, &err), 0);
-    ck_assert_msg(strstr(err.message, bad_envs[_i].message) != NULL, "%s: %s", bad_envs[_i].name,
-                  err.message);
-    ck_assert_msg(err.code == bad_envs[_i].code, "%s: %d %s", bad_envs[_i].name, err.code,
-                  err.message);
-    if (bad_envs[_i].hint)
-        ck_assert_msg(err.hint && strstr(err.hint, bad_envs[_i].hint), "%s", err.hint);
-    if (bad_envs[_i].file)
-        ck_assert_msg(err.file && str_ends(err.file, bad_envs[_i].file), "%s: %s", err.file,
-                      err.trace);
-    project_close(&p);
-}
-END_TEST
-
-START_TEST(a_revision_that_hangs_names_its_line)
-{
-    static const struct rev revisions[] = {
-        {"r1", "down_revision = None", "import time\ntime.sleep(3600)", "pass"},
-        {"r2", "down_revision = None", "op.execute('create table a (id int)')", "pass"},
-        {0},
-    };
-    struct project p = {.engine = &engine_sqlite};
-    struct step_result r = {0};
-    _cleanup_err_ struct err err = {0};
-    _cleanup_free_ char *env = env_with(sync_env, "");
-    p.dir = project_write("sqlite", env, revisions);
-    ASSERT_OK(source_open(&(struct source_options){.dir = p.dir, .python = PYTHON, .timeout = 3},
-                          &p.source, &err),
-              &err);
-    ASSERT_OK(scratch_new(fixture_pool(p.engine), &p.scratch, &err), &err);
-    ASSERT_OK(project_migrator(&p, &err), &err);
-    step(&p, "r1", STEP_UP, &r);
-    ck_assert_int_eq(r.outcome, STEP_FAILED);
-    ck_assert_msg(strstr(r.err.message, "within 3 s") != NULL, "%s", r.err.message);
-    ck_assert_msg(str_ends(r.err.file, "r1_x.py"), "%s", r.err.file);
-    ck_assert_int_eq(r.err.line, 8);
-    step_result_release(&r);
-    expect(&p, "r2", STEP_UP, STEP_OK);
-    project_close(&p);
-}
-END_TEST
-
-START_TEST(an_env_that_forks_keeps_its_children_to_itself)
-{
-    static const char env[] = ENGINE "import os, time\n"
-                                     "if os.fork() == 0:\n"
-                                     "    if os.fork() == 0:\n"
-                                     "        time.sleep(3600)\n" RUN;
-    struct project p;
-    struct step_result r = {0};
-    static const struct rev revisions[] = {
-        {"r1", "down_revision = None", "op.execute('create table a (id int)')",
-         "import os\nos._exit(5)"},
-        {0},
-    };
-    project_open_env(&p, &engine_sqlite, "sqlite", env, revisions);
-    expect(&p, "r1", STEP_UP, STEP_OK);
-    expect_current(&p, "r1");
-    /* the sleeping child holds the channel open: the end of its parent is noticed all the same */
-    step(&p, "r1", STEP_DOWN, &r);
-    ck_assert_msg(strstr(r.err.message, "exit status 5") != NULL, "%s", r.err.message);
-    step_result_release(&r);
-    project_close(&p);
-}
-END_TEST
-
-START_TEST(an_env_that_ignores_the_url_is_refused_and_writes_nothing)
-{
-    const struct engine *e = engines[_i];
-    struct project p = {.engine = e};
-    struct scratch *elsewhere = NULL;
-    _cleanup_err_ struct err err = {0};
-    ASSERT_OK(scratch_new(fixture_pool(e), &elsewhere, &err), &err);
-    const char *url = scratch_url(elsewhere);
-    /* with a password, which must not be shown; the private server does not ask for it */
-    const char *at = strstr(url, "@");
-    _cleanup_free_ char *with_password =
-        at ? xasprintf("%.*s:sesame%s", (int)(at - url), url, at) : xstrdup(url);
-    _cleanup_free_ char *env = xasprintf(ENGINE "url = '%s'\n" RUN, with_password);
-    p.dir = project_write(driver_of(e), env, two);
-    ASSERT_OK(open_source(p.dir, &p.source, &err), &err);
-    ASSERT_OK(scratch_new(fixture_pool(e), &p.scratch, &err), &err);
-    ck_assert_int_lt(project_migrator(&p, &err), 0);
-    ck_assert_int_eq(err.code, ERR_CONFIG);
-    _cleanup_free_ char *name = xstrdup(strrchr(url, '/') + 1);
-    name[strcspn(name, "?")] = '\0';
-    ck_assert_msg(strstr(err.message, name) != NULL, "%s", err.message);
-    ck_assert_ptr_null(strstr(err.message, "sesame"));
-    ck_assert_ptr_null(err.trace ? strstr(err.trace, "sesame") : NULL);
-    ck_assert_ptr_nonnull(strstr(err.hint, "url_env"));
-    project_close(&p);
-    _cleanup_db_ struct db *db = NULL;
-    _cleanup_free_ char *tables = NULL;
-    ASSERT_OK(db_open(e, url, DB_OPEN_SCRATCH, &db, &err), &err);
-    ASSERT_OK(db_query_text(db,
-                            e == &engine_sqlite
-                                ? "select count(*) from sqlite_schema"
-                                : "select count(*) from pg_class where relname = 'alembic_version'",
-                            NULL, 0, &tables, &err),
-              &err);
-    ck_assert_str_eq(tables, "0");
-    db_close(TAKE_PTR(db));
-    scratch_free(elsewhere);
-}
-END_TEST
-
-START_TEST(a_revision_that_connects_elsewhere_fails)
-{
-    static const struct rev revisions[] = {
-        {"r1", "down_revision = None",
-         "with sa.create_engine('sqlite:///elsewhere.db').begin() as c:\n"
-         "    c.execute(sa.text('create table a (id int)'))",
-         "pass"},
-        {"r2", "down_revision = None",
-         "with sa.create_engine('sqlite://').begin() as c:\n"
-         "    c.execute(sa.text('create table in_memory (id int)'))",
-         "pass"},
-        {0},
-    };
-    struct project p;
-    struct step_result r = {0};
-    project_open(&p, &engine_sqlite, revisions);
-    step(&p, "r1", STEP_UP, &r);
-    ck_assert_int_eq(r.outcome, STEP_FAILED);
-    ck_assert_msg(strstr(r.err.message, "another database") != NULL, "%s", r.err.message);
-    step_result_release(&r);
-    expect(&p, "r2", STEP_UP, STEP_OK);
-    project_close(&p);
-}
-END_TEST
-
-START_TEST(an_engine_that_the_project_keeps_does_not_hold_on_to_a_database)
-{
-    static const char env[] = "from alembic import context\n"
-                              "from app_db import engine\n"
-                              "with engine.connect() as connection:\n"
-                              "    context.configure(connection=connection)\n"
-                              "    with context.begin_transaction():\n"
-                              "        context.run_migrations()\n";
-    struct project p;
-    _cleanup_err_ struct err err = {0};
-    char *dir = project_write("postgresql", env, two);
-    write_text(dir, "app_db.py",
-               "import os\nfrom sqlalchemy import create_engine\n"
-               "engine = create_engine(os.environ['DATABASE_URL'])\n");
-    project_begin(&p, &engine_postgres, dir);
-    ASSERT_OK(project_migrator(&p, &err), &err);
-    expect(&p, "r1", STEP_UP, STEP_OK);
-    migrator_close(TAKE_PTR(p.m));
-    struct scratch *copy = NULL;
-    ASSERT_OK(scratch_copy(p.scratch, &copy, &err), &err); /* nobody is connected any more */
-    scratch_free(p.scratch);
-    p.scratch = copy;
-    ASSERT_OK(project_migrator(&p, &err), &err);
-    expect_current(&p, "r1");
-    expect(&p, "r2", STEP_UP, STEP_OK);
-    project_close(&p);
-}
-END_TEST
-
-START_TEST(the_url_reaches_the_variable_that_env_reads)
-{
-    static const char env[] = "import os\n"
-                              "from alembic import context\n"
-                              "from sqlalchemy import create_engine, pool\n"
-                              "url = os.environ%s.replace('postgres://', 'postgresql://')\n" RUN;
-    static const char *const lookups[] = {"['DATABASE_URL']", ".get('APP_DB_URL')",
-                                          "[''.join(['ODD', '_NAME'])]"};
-    _cleanup_strv_ struct strv names = {0};
-    strv_add(&names, "ODD_NAME");
-    setenv("APP_DB_URL", "postgres://me@nowhere.invalid/app", 1);
-    for (size_t i = 0; i < ARRAY_LEN(lookups); i++) {
-        _cleanup_err_ struct err err = {0};
-        _cleanup_free_ char *text = env_with(env, lookups[i]);
-        struct project p = {.engine = &engine_postgres};
-        p.dir = project_write("postgresql", text, two);
-        ASSERT_OK(
-            source_open(&(struct source_options){.dir = p.dir, .python = PYTHON, .url_env = &names},
-                        &p.source, &err),
-            &err);
-        ASSERT_OK(scratch_new(fixture_pool(p.engine), &p.scratch, &err), &err);
-        ASSERT_OK(project_migrator(&p, &err), &err);
-        expect(&p, "r1", STEP_UP, STEP_OK);
-        project_close(&p);
-    }
-    unsetenv("APP_DB_URL");
-}
-END_TEST
-
-/* ---- opening ---- */
-
-START_TEST(the_section_and_the_x_arguments_reach_env)
-{
-    static const char env[] =
-        ENGINE "assert context.get_x_argument(as_dictionary=True) == {'tenant': 'a', 'k': 'v'}\n"
-               "assert context.config.get_main_option('color') == 'blue'\n" RUN;
-    _cleanup_err_ struct err err = {0};
-    _cleanup_strv_ struct strv x = {0};
-    struct project p = {.engine = &engine_sqlite};
-    p.dir = project_write("sqlite", env, two);
-    write_text(
-        p.dir, "config/other.ini",
-        "[alembic]\nscript_location = gone\n"
-        "[blue]\nscript_location = alembic\ncolor = blue\nsqlalchemy.url = sqlite:///x.db\n");
-    _cleanup_free_ char *config = path_join(p.dir, "config/other.ini");
-    strv_add(&x, "tenant=a");
-    strv_add(&x, "k=v");
-    struct source_options o = {
-        .dir = p.dir, .python = PYTHON, .config_file = config, .section = "blue", .x = &x};
-    ASSERT_OK(source_open(&o, &p.source, &err), &err);
-    ASSERT_OK(scratch_new(fixture_pool(p.engine), &p.scratch, &err), &err);
-    ASSERT_OK(project_migrator(&p, &err), &err);
-    expect(&p, "r1", STEP_UP, STEP_OK);
-    project_close(&p);
-}
-END_TEST
-
-START_TEST(a_project_is_found_from_beside_above_and_inside)
-{
-    static const char *const places[] = {".", "alembic", ".."};
-    _cleanup_folder_ char *top = folder_new();
-    _cleanup_free_ char *dir = path_join(top, "backend");
-    _cleanup_folder_ char *made = project_write("sqlite", sync_env, two);
-    ck_assert_int_eq(rename(made, dir), 0);
-    write_text(dir, "seed/readme.sql", "select 1;\n"); /* SQL, but no migrations */
-    write_text(dir, "schema.sql", "create table x (id int);\n");
-    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
-        _cleanup_err_ struct err err = {0};
-        _cleanup_source_ struct source *s = NULL;
-        _cleanup_free_ char *place = path_join(dir, places[i]);
-        ASSERT_OK(open_source(place, &s, &err), &err);
-        ck_assert_uint_eq(graph_size(source_graph(s)), 2);
-    }
-}
-END_TEST
-
-static const struct {
-    const char *name, *ini, *python, *config;
-    enum err_code code;
-    const char *message, *hint;
-} bad_projects[] = {
-    {"multidb", "[alembic]\nscript_location = alembic\ndatabases = one, two\n", PYTHON, NULL,
-     ERR_SOURCE, "several databases", "-n"},
-    {"no interpreter", NULL, "/nonexistent/python", NULL, ERR_ENV, "/nonexistent/python",
-     "--python"},
-    {"no Python", NULL, "/bin/true", NULL, ERR_ENV, "exit status 0", "--python"},
-    {"no Alembic", NULL, "./bare", NULL, ERR_ENV, "cannot import alembic", "install Alembic"},
-    {"no section", "[other]\nscript_location = alembic\n", PYTHON, NULL, ERR_SOURCE,
-     "no section [alembic]", "other"},
-    {"no script location", "[alembic]\nx = y\n", PYTHON, NULL, ERR_SOURCE, "script_location", NULL},
-    {"no scripts", "[alembic]\nscript_location = elsewhere\n", PYTHON, NULL, ERR_SOURCE,
-     "elsewhere", NULL},
-    {"not an ini", "script_location = alembic\n", PYTHON, NULL, ERR_SOURCE, "section", NULL},
-    {"no such file", NULL, PYTHON, "/nonexistent/alembic.ini", ERR_CONFIG,
-     "/nonexistent/alembic.ini", "--config"},
-};
-
-START_TEST(what_is_no_project_is_one_clear_error)
-{
-    _cleanup_err_ struct err err = {0};
-    _cleanup_source_ struct source *s = NULL;
-    _cleanup_folder_ char *dir = project_write("sqlite", sync_env, two);
-    if (bad_projects[_i].ini)
-        write_text(dir, "alembic.ini", bad_projects[_i].ini);
-    const char *python = bad_projects[_i].python;
-    _cleanup_free_ char *bare = path_join(dir, "bare");
-    if (*python == '.') {
-        /* an interpreter without site-packages */
-        write_text(dir, "bare", "#!/bin/sh\nexec " PYTHON " -S \"$@\"\n");
-        chmod(bare, 0755);
-        python = bare;
-    }
-    struct source_options o = {
-        .dir = dir, .python = python, .config_file = bad_projects[_i].config, .timeout = 20};
-    ck_assert_int_lt(source_open(&o, &s, &err), 0);
-    ck_assert_msg(err.code == bad_projects[_i].code, "%d %s", err.code, err.message);
-    ck_assert_msg(strstr(err.message, bad_projects[_i].message) != NULL, "%s", err.message);
-    if (bad_projects[_i].hint)
-        ck_assert_msg(err.hint && strstr(err.hint, bad_projects[_i].hint), "%s | %s", err.message,
-                      err.hint);
 }
 END_TEST
 
@@ -1122,7 +559,7 @@ START_TEST(drift_lists_what_autogenerate_would_write)
         struct step_result r = {0};
         _cleanup_err_ struct err err = {0};
         _cleanup_strv_ struct strv drift = {0};
-        project_open_env(&p, engines[e], driver_of(engines[e]), env, two);
+        project_open_env(&p, engines[e], driver_of(engines[e]), env, two_revisions);
         run_straight(&p, 2, STEP_OK, &r);
         step_result_release(&r);
         ASSERT_OK(migrator_drift(p.m, &drift, &err), &err);
@@ -1191,7 +628,7 @@ START_TEST(a_stamp_writes_the_version_table_alone)
         struct project p;
         _cleanup_err_ struct err err = {0};
         _cleanup_revisions_ struct revisions l = {0};
-        project_open(&p, engines[e], two);
+        project_open(&p, engines[e], two_revisions);
         revisions_add(&l, graph_find(source_graph(p.source), "r2"));
         ASSERT_OK(migrator_stamp(p.m, &l, &err), &err);
         expect_current(&p, "r1 r2");
@@ -1212,7 +649,7 @@ START_TEST(offline_sql_holds_the_steps_and_the_version_table)
     _cleanup_free_ char *up = NULL, *down = NULL, *own = NULL;
     _cleanup_revisions_ struct revisions l = {0};
     _cleanup_free_ char *env = env_with(sync_env, "");
-    project_begin(&p, &engine_postgres, project_write("postgresql", env, two));
+    project_begin(&p, &engine_postgres, project_write("postgresql", env, two_revisions));
     revisions_add(&l, graph_find(source_graph(p.source), "r2"));
     ASSERT_OK(source_sql(p.source, p.engine, &l, STEP_UP, &up, &err), &err);
     ck_assert_msg(strstr(up, "ALTER TABLE a ADD COLUMN b TEXT;") &&
@@ -1233,7 +670,7 @@ START_TEST(an_env_without_an_offline_branch_is_never_connected)
     _cleanup_err_ struct err err = {0};
     _cleanup_free_ char *sql = NULL, *own = NULL;
     _cleanup_revisions_ struct revisions l = {0};
-    project_begin(&p, &engine_postgres, project_write("postgresql", ENGINE RUN, two));
+    project_begin(&p, &engine_postgres, project_write("postgresql", ENGINE RUN, two_revisions));
     revisions_add(&l, graph_find(source_graph(p.source), "r1"));
     ck_assert_int_lt(source_sql(p.source, p.engine, &l, STEP_UP, &sql, &err), 0);
     ck_assert_msg(strstr(err.message, "only SQL is asked for") != NULL, "%s", err.message);
@@ -1252,7 +689,7 @@ START_TEST(a_new_revision_follows_its_parents)
     _cleanup_strv_ struct strv files = {0};
     _cleanup_revisions_ struct revisions parents = {0};
     _cleanup_free_ char *env = env_with(sync_env, "");
-    project_begin(&p, &engine_sqlite, project_write("sqlite", env, two));
+    project_begin(&p, &engine_sqlite, project_write("sqlite", env, two_revisions));
     revisions_add(&parents, graph_find(source_graph(p.source), "r2"));
     const struct new_revision n = {.message = "add more", .parents = &parents, .id = "r3"};
     ASSERT_OK(source_new_revision(p.source, &n, &id, &files, &err), &err);
@@ -1268,20 +705,11 @@ START_TEST(a_new_revision_follows_its_parents)
 }
 END_TEST
 
-static bool python_has_alembic(void)
-{
-    _cleanup_proc_result_ struct proc_result r = {0};
-    _cleanup_err_ struct err err = {0};
-    const char *const argv[] = {PYTHON, "-c", "import alembic, psycopg2, asyncpg, aiosqlite", NULL};
-    return proc_run(&(struct proc_options){.argv = argv}, &r, &err) == 0 && r.status == 0;
-}
-
 int main(void)
 {
-    if (!python_has_alembic())
-        return suite_skip(PYTHON " lacks alembic, psycopg2, asyncpg or aiosqlite");
-    unsetenv("DATABASE_URL");
-    unsetenv("ALEMBIC_CONFIG");
+    const char *missing = alembic_suite_begin();
+    if (missing)
+        return suite_skip(missing);
     Suite *s = suite_create("alembic");
     SUITE_ADD_LOOP(s, steps_go_up_and_down_and_are_recorded, ARRAY_LEN(setups));
     SUITE_ADD_LOOP(s, all_revisions_run_in_one_go, ARRAY_LEN(setups));
@@ -1302,16 +730,6 @@ int main(void)
     SUITE_ADD(s, a_worker_that_dies_in_the_straight_run_names_the_revision);
     SUITE_ADD_LOOP(s, a_step_can_be_cancelled_from_another_thread, 2);
     SUITE_ADD(s, a_request_to_stop_is_not_lost_when_nothing_runs);
-    SUITE_ADD_LOOP(s, a_bad_env_is_one_clear_error, ARRAY_LEN(bad_envs));
-    SUITE_ADD(s, a_revision_that_hangs_names_its_line);
-    SUITE_ADD(s, an_env_that_forks_keeps_its_children_to_itself);
-    SUITE_ADD_LOOP(s, an_env_that_ignores_the_url_is_refused_and_writes_nothing, 2);
-    SUITE_ADD(s, a_revision_that_connects_elsewhere_fails);
-    SUITE_ADD(s, an_engine_that_the_project_keeps_does_not_hold_on_to_a_database);
-    SUITE_ADD(s, the_url_reaches_the_variable_that_env_reads);
-    SUITE_ADD(s, the_section_and_the_x_arguments_reach_env);
-    SUITE_ADD(s, a_project_is_found_from_beside_above_and_inside);
-    SUITE_ADD_LOOP(s, what_is_no_project_is_one_clear_error, ARRAY_LEN(bad_projects));
     SUITE_ADD(s, drift_lists_what_autogenerate_would_write);
     SUITE_ADD(s, the_check_finds_drift_heads_and_one_way_revisions);
     SUITE_ADD(s, a_stamp_writes_the_version_table_alone);

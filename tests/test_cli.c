@@ -7,58 +7,14 @@
 
 #include "harness/base/cleanup.h"
 #include "harness/base/file.h"
-#include "harness/base/proc.h"
+#include "tests/belay_run.h"
 #include "tests/suite.h"
 
 static char folder[] = "/tmp/belay_test_cli_XXXXXX";
 
-/* The environment of every run: nothing of the tester's own. */
-static const char *const clean_environment[] = {
-    "DATABASE_URL",   "BELAY_URL", "BELAY_FORMAT", "BELAY_FAIL_ON", "NO_COLOR",
-    "LC_ALL=C.UTF-8", NULL};
-
-struct run {
-    struct proc_result r;
-    const char *out, *errors;
-};
-
-static void run_release(struct run *r)
-{
-    proc_result_release(&r->r);
-}
-#define _cleanup_run_ __attribute__((cleanup(run_release)))
-
-/* Runs belay in the test folder; args are separated by blanks. env: NULL, or additions. */
-static struct run run_in(const char *dir, const char *const *env, const char *args)
-{
-    const char *argv[32] = {getenv("BELAY_BIN")};
-    size_t n = 1;
-    _cleanup_free_ char *words = xstrdup(args);
-    char *saved = NULL;
-    for (char *w = strtok_r(words, " ", &saved); w; w = strtok_r(NULL, " ", &saved)) {
-        ck_assert_uint_lt(n, ARRAY_LEN(argv) - 1);
-        argv[n++] = w;
-    }
-    const char *all[32];
-    size_t nenv = 0;
-    for (size_t i = 0; clean_environment[i]; i++)
-        all[nenv++] = clean_environment[i];
-    for (; env && *env; env++)
-        all[nenv++] = *env;
-    all[nenv] = NULL;
-    struct run r = {0};
-    _cleanup_err_ struct err err = {0};
-    ck_assert_msg(
-        proc_run(&(struct proc_options){.argv = argv, .env = all, .dir = dir}, &r.r, &err) == 0,
-        "%s", err.message);
-    r.out = str_get(&r.r.output);
-    r.errors = str_get(&r.r.errors);
-    return r;
-}
-
 static struct run run(const char *args)
 {
-    return run_in(folder, NULL, args);
+    return belay_run(folder, NULL, args);
 }
 
 static void has(const char *text, const char *part)
@@ -230,7 +186,7 @@ START_TEST(flags_win_over_the_environment_and_that_over_the_file)
     write_file("order/other.yaml", "url: sqlite:///other.db\nurl_env: [OTHER_URL]\n");
     _cleanup_free_ char *dir = path_join(folder, "order");
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        _cleanup_run_ struct run r = run_in(dir, cases[i].env, cases[i].args);
+        _cleanup_run_ struct run r = belay_run(dir, cases[i].env, cases[i].args);
         ck_assert_int_eq(r.r.status, 3);
         _cleanup_free_ char *name = xasprintf("database %s:", cases[i].database);
         has(r.errors, name);
@@ -241,7 +197,7 @@ END_TEST
 START_TEST(a_mistake_in_the_environment_names_the_variable)
 {
     _cleanup_run_ struct run r =
-        run_in(folder, (const char *const[]){"BELAY_FORMAT=jsn", NULL}, "diff a b");
+        belay_run(folder, (const char *const[]){"BELAY_FORMAT=jsn", NULL}, "diff a b");
     ck_assert_int_eq(r.r.status, 2);
     has(r.errors, "BELAY_FORMAT: \"jsn\" is not one of");
 }
@@ -253,8 +209,8 @@ START_TEST(a_mistake_in_the_file_names_file_and_line)
     write_file("mistake/below/x", "");
     _cleanup_free_ char *dir = path_join(folder, "mistake");
     _cleanup_free_ char *below = path_join(folder, "mistake/below");
-    _cleanup_run_ struct run here = run_in(dir, NULL, "snapshot"),
-                             under = run_in(below, NULL, "snapshot"),
+    _cleanup_run_ struct run here = belay_run(dir, NULL, "snapshot"),
+                             under = belay_run(below, NULL, "snapshot"),
                              named = run("check mistake/below");
     ck_assert_int_eq(here.r.status, 2);
     ck_assert_str_eq(here.errors, "belay: belay.yaml:2: unknown key \"waviers\" (did you mean "
@@ -328,7 +284,7 @@ START_TEST(init_writes_a_file_that_belay_reads_and_never_overwrites)
     write_file("new/db/migrations/20240101000000_a.sql",
                "-- migrate:up\ncreate table t (a int);\n-- migrate:down\ndrop table t;\n");
     _cleanup_free_ char *dir = path_join(folder, "new");
-    _cleanup_run_ struct run first = run_in(dir, NULL, "init");
+    _cleanup_run_ struct run first = belay_run(dir, NULL, "init");
     ck_assert_msg(first.r.status == 0, "%s", first.errors);
     has(first.out, "dbmate");
     _cleanup_free_ char *path = path_join(dir, "belay.yaml");
@@ -337,7 +293,7 @@ START_TEST(init_writes_a_file_that_belay_reads_and_never_overwrites)
     ck_assert_int_eq(file_read(path, &text, NULL, &err), 0);
     has(text, "\ndir: db/migrations\n");
     has(text, "\nformat: dbmate\n");
-    _cleanup_run_ struct run again = run_in(dir, NULL, "init");
+    _cleanup_run_ struct run again = belay_run(dir, NULL, "init");
     ck_assert_int_eq(again.r.status, 2);
     has(again.errors, "exists already");
 
@@ -349,7 +305,7 @@ START_TEST(init_writes_a_file_that_belay_reads_and_never_overwrites)
             str_addc(&all, *p);
     write_file("new/belay.yaml", str_get(&all));
     make_database("new/a.db", "create table t (a int)");
-    _cleanup_run_ struct run uncommented = run_in(dir, NULL, "diff a.db a.db");
+    _cleanup_run_ struct run uncommented = belay_run(dir, NULL, "diff a.db a.db");
     ck_assert_msg(uncommented.r.status == 0, "%s\n%s", uncommented.errors, str_get(&all));
 }
 END_TEST
@@ -505,7 +461,7 @@ START_TEST(an_engine_that_nothing_shows_is_asked_for)
         {"DATABASE_URL=sqlite:////nonexistent/production.db", NULL}, /* never opened */
     };
     for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
-        _cleanup_run_ struct run answered = run_in(folder, answers[i], "check plain");
+        _cleanup_run_ struct run answered = belay_run(folder, answers[i], "check plain");
         ck_assert_msg(answered.r.status == 0, "%s%s", answered.out, answered.errors);
     }
 }
@@ -597,8 +553,8 @@ START_TEST(doctor_says_what_is_found_and_shows_no_password)
 {
     write_dbmate("clean", NULL);
     _cleanup_run_ struct run fine =
-        run_in(folder, (const char *const[]){"DATABASE_URL=postgresql://u:secret@h/db", NULL},
-               "doctor clean --engine sqlite");
+        belay_run(folder, (const char *const[]){"DATABASE_URL=postgresql://u:secret@h/db", NULL},
+                  "doctor clean --engine sqlite");
     ck_assert_msg(fine.r.status == 0, "%s%s", fine.out, fine.errors);
     has(fine.out, "dbmate, 2 revisions in clean/db/migrations, sqlite");
     has(fine.out, "(from DATABASE_URL)");
@@ -611,6 +567,20 @@ START_TEST(doctor_says_what_is_found_and_shows_no_password)
 }
 END_TEST
 
+/* Built beside this program; meson names it too. */
+static char *extension_path(void)
+{
+    char program[4096];
+    const char *set = getenv("BELAY_TEST_EXTENSION");
+    if (set)
+        return xstrdup(set);
+    ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
+    ck_assert_int_gt(n, 0);
+    program[n] = '\0';
+    _cleanup_free_ char *dir = path_dir(program);
+    return path_join(dir, "libtwice.so");
+}
+
 START_TEST(functions_of_the_projects_driver_come_from_an_extension)
 {
     write_file("driver/migrations/1_a.sql",
@@ -619,8 +589,8 @@ START_TEST(functions_of_the_projects_driver_come_from_an_extension)
     _cleanup_run_ struct run without = run("check driver --engine sqlite");
     ck_assert_int_eq(without.r.status, 1);
     has(without.out, "no such function: twice");
-    _cleanup_free_ char *config =
-        xasprintf("sqlite_extensions: [%s]\n", getenv("BELAY_TEST_EXTENSION"));
+    _cleanup_free_ char *extension = extension_path();
+    _cleanup_free_ char *config = xasprintf("sqlite_extensions: [%s]\n", extension);
     write_file("driver/belay.yaml", config);
     _cleanup_free_ char *args =
         xasprintf("check driver --config driver/belay.yaml --engine sqlite");

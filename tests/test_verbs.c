@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "harness/base/proc.h"
+#include "tests/belay_run.h"
 
 /* ---- a user with a project and a database ---- */
 
@@ -83,42 +83,15 @@ static const char *id(const struct user *u, int n)
 
 /* ---- running belay ---- */
 
-struct run {
-    struct proc_result r;
-    const char *out, *errors;
-    char *words;
-};
-
-static void run_release(struct run *r)
-{
-    proc_result_release(&r->r);
-    free(r->words);
-}
-#define _cleanup_run_ __attribute__((cleanup(run_release)))
-
 static struct run run_in(const char *dir, const char *url, const char *args)
 {
-    const char *argv[24] = {getenv("BELAY_BIN")};
-    size_t n = 1;
-    struct run r = {.words = xstrdup(args)};
-    char *saved = NULL;
-    for (char *w = strtok_r(r.words, " ", &saved); w; w = strtok_r(NULL, " ", &saved)) {
-        ck_assert_uint_lt(n, ARRAY_LEN(argv) - 1);
-        argv[n++] = w;
-    }
     _cleanup_free_ char *set = url ? xasprintf("DATABASE_URL=%s", url) : xstrdup("DATABASE_URL");
     /* on the fixture's server a scratch database is there at once */
     bool server = url && str_starts(url, "postgresql:///");
     _cleanup_free_ char *scratch =
         xasprintf("BELAY_SCRATCH_URL%s%s", server ? "=" : "", server ? url : "");
-    const char *const env[] = {set, scratch, "BELAY_URL", "LC_ALL=C.UTF-8", NULL};
-    _cleanup_err_ struct err err = {0};
-    ck_assert_msg(
-        proc_run(&(struct proc_options){.argv = argv, .env = env, .dir = dir}, &r.r, &err) == 0,
-        "%s", err.message);
-    r.out = str_get(&r.r.output);
-    r.errors = str_get(&r.r.errors);
-    return r;
+    const char *const env[] = {set, scratch, NULL};
+    return belay_run(dir, env, args);
 }
 
 static struct run run(const struct user *u, const char *args)
