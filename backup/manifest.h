@@ -1,6 +1,13 @@
 /*
  * What a bundle says about itself. In the file it is manifest.json (docs/bundle-format.md); here a
  * struct, filled by the dumps and read by verify, restore, diff and deploy.
+ *
+ *     struct manifest m = {.engine = xstrdup("postgres"), ...};
+ *     struct bundle_object *o = manifest_object(&m, "table", "public.posts");
+ *     bundle_add(w, &(struct bundle_member){.name = name, .raw = raw, .rows = rows}, data, len,
+ *                &position, err);
+ *     bundle_object_part(o, position);
+ *     bundle_finish(w, &m, err);
  */
 #ifndef BELAY_MANIFEST_H
 #define BELAY_MANIFEST_H
@@ -14,27 +21,29 @@
 #include "harness/data/digest.h"
 #include "harness/schema/snapshot.h"
 
+enum { MANIFEST_FORMAT = 1 };
+
 struct bundle_member {
-    char *name;
+    char *name; /* [a-z0-9_.-] in folders, made by belay; ends in .zst when it is zstd frames */
     uint64_t length;  /* stored bytes */
     uint64_t raw;     /* bytes when decompressed; as length when it is not compressed */
-    uint64_t rows;    /* rows that begin in it; 0 where there are none */
-    uint64_t hash[2]; /* XXH3_128bits of the stored bytes */
+    uint64_t rows;    /* rows in it; 0 where there are none */
+    uint64_t hash[2]; /* XXH3_128bits of the stored bytes: the high half, the low half */
 };
 
-/* A table with its parts, or SQLite's database file with its. */
+/* A table with its parts, or SQLite's database file with its. Every member belongs to one. */
 struct bundle_object {
     char *kind;    /* "table", "large objects", "file", "schema" */
-    char *name;    /* as the snapshot writes identities; or the member's purpose: "pre-data" */
-    char *columns; /* PostgreSQL: the column list for COPY, quoted */
-    size_t first,
-        n; /* its members: positions in manifest.members, in the order of the rows; they need
-                        not be neighbours in the file */
+    char *name;    /* as the snapshot writes identities; or the purpose: "pre-data" */
+    char *columns; /* PostgreSQL: the column list for COPY, quoted; or NULL */
+    size_t *parts; /* its members, positions in manifest.members, in the order of the rows; they
+                      need not be neighbours in the file */
+    size_t nparts, parts_cap;
     size_t digest; /* position in manifest.digests, or SIZE_MAX */
 };
 
+/* Strings are bytes: what is not UTF-8 (names in an SQL_ASCII database) is kept as it is. */
 struct manifest {
-    int format;     /* 1 */
     char *belay;    /* version that wrote it */
     char *created;  /* UTC, "2026-11-21T04:30:00Z" */
     char *engine;   /* "sqlite", "postgres" */
@@ -52,16 +61,33 @@ struct manifest {
     struct digest_set digests; /* tables and sequences */
     struct bundle_object *objects;
     size_t nobjects, objects_cap;
-    struct bundle_member *members; /* in the order of the file, without the manifest itself */
+    struct bundle_member *members; /* in the order of the file, without the manifest itself; filled
+                                      in by bundle_finish() */
     size_t nmembers, members_cap;
     int digest_version;
-    bool encrypted;
 };
 
 void manifest_release(struct manifest *m);
-char *manifest_to_json(const struct manifest *m); /* owned by the caller */
-/* Unknown formats, missing or repeated members, numbers out of range, names that belay would not make:
- * ERR_CONFIG with err.file set to name. */
+#define _cleanup_manifest_ __attribute__((cleanup(manifest_release)))
+
+/* A new object without parts and digest; valid until the next one is made. */
+struct bundle_object *manifest_object(struct manifest *m, const char *kind, const char *name);
+/* The first object of that kind and name, or NULL. */
+const struct bundle_object *manifest_find(const struct manifest *m, const char *kind,
+                                          const char *name);
+void bundle_object_part(struct bundle_object *o, size_t position);
+
+void bundle_member_release(struct bundle_member *m);
+/* The name of part `part` (1, 2, ...) of object `object` (1, 2, ...): data/000001/000001.zst. The
+ * caller owns the result. */
+char *bundle_part_name(size_t object, size_t part);
+
+/* The text ends with its own hash, so that damage to it shows. Owned by the caller. */
+char *manifest_to_json(const struct manifest *m);
+/*
+ * Damage, unknown formats, missing or repeated members, members that belong to no object or to two,
+ * numbers out of range, names that belay would not make: ERR_CONFIG with err.file set to name.
+ */
 int manifest_from_json(const char *text, size_t len, const char *name, struct manifest *ret,
                        struct err *err);
 
