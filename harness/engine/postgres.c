@@ -1,12 +1,10 @@
-#include <libpq-fe.h>
+#include "harness/engine/postgres_impl.h"
+
 #include <poll.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/base/str.h"
-#include "harness/engine/engine.h"
 #include "harness/engine/pgsplit.h"
 #include "harness/engine/url.h"
 
@@ -14,24 +12,9 @@
 #define MAX_NOTICES 1000
 #define MAX_KEPT 1000
 
-struct pg_db {
-    struct db base;
-    PGconn *conn;
-    PGcancel *cancel;
-    atomic_bool cancelled;
-    struct strv notices;
-    size_t notices_lost;
-    struct strv kept; /* db_query_prepared: text i is prepared under the name "belay_<i>" */
-};
-
-static struct pg_db *self(const struct db *db)
-{
-    return (struct pg_db *)db;
-}
-
 static void pg_close(struct db *db)
 {
-    struct pg_db *p = self(db);
+    struct pg_db *p = pg_self(db);
     PQfreeCancel(p->cancel);
     PQfinish(p->conn);
     strv_release(&p->notices);
@@ -54,7 +37,7 @@ static void receive_notice(void *arg, const PGresult *res)
 
 static void pg_take_notices(struct db *db, struct strv *ret)
 {
-    struct pg_db *p = self(db);
+    struct pg_db *p = pg_self(db);
     for (size_t i = 0; i < p->notices.n; i++)
         strv_add_take(ret, TAKE_PTR(p->notices.v[i]));
     p->notices.n = 0;
@@ -208,12 +191,12 @@ static int pg_open(const char *url, unsigned flags, struct db **ret, struct err 
 
 static int pg_version(const struct db *db)
 {
-    return PQserverVersion(self(db)->conn);
+    return PQserverVersion(pg_self(db)->conn);
 }
 
 /* ---- running ---- */
 
-static int interrupted(struct pg_db *p, struct err *err)
+int pg_interrupted(struct pg_db *p, struct err *err)
 {
     if (atomic_exchange(&p->cancelled, false))
         return err_set(err, ERR_INTERRUPTED, "interrupted");
@@ -237,17 +220,18 @@ static void request_cancel(struct pg_db *p)
         PQcancel(p->cancel, ignored, sizeof(ignored));
 }
 
-/* PQgetResult(), and a request to stop is repeated until the statement ends: one that reaches the
- * server before the statement does has no effect there. */
-static PGresult *next_result(struct pg_db *p)
+int pg_wait(struct pg_db *p)
 {
-    while (PQisBusy(p->conn)) {
-        struct pollfd fd = {.fd = PQsocket(p->conn), .events = POLLIN};
-        if (poll(&fd, 1, CANCEL_POLL_MS) == 0 && atomic_load(&p->cancelled))
-            request_cancel(p);
-        if (fd.revents && !PQconsumeInput(p->conn))
-            break; /* PQgetResult() tells what happened */
-    }
+    struct pollfd fd = {.fd = PQsocket(p->conn), .events = POLLIN};
+    if (poll(&fd, 1, CANCEL_POLL_MS) == 0 && atomic_load(&p->cancelled))
+        request_cancel(p);
+    return fd.revents && !PQconsumeInput(p->conn) ? -1 : 0;
+}
+
+PGresult *pg_next_result(struct pg_db *p)
+{
+    while (PQisBusy(p->conn) && pg_wait(p) == 0)
+        ;
     return PQgetResult(p->conn);
 }
 
@@ -255,7 +239,7 @@ static PGresult *next_result(struct pg_db *p)
 static PGresult *last_result(struct pg_db *p, int sent)
 {
     PGresult *last = NULL, *res;
-    while (sent && (res = next_result(p))) {
+    while (sent && (res = pg_next_result(p))) {
         PQclear(last);
         last = res;
         ExecStatusType status = PQresultStatus(res);
@@ -275,7 +259,7 @@ static PGresult *send_text(struct pg_db *p, const char *text, int *ran, bool *co
     *copy_in = false;
     if (!PQsendQuery(p->conn, text))
         return PQmakeEmptyPGresult(p->conn, PGRES_FATAL_ERROR);
-    while ((res = next_result(p))) {
+    while ((res = pg_next_result(p))) {
         switch (PQresultStatus(res)) {
         case PGRES_COMMAND_OK:
         case PGRES_TUPLES_OK:
@@ -343,7 +327,7 @@ static void place_error(const PGresult *res, const char *sql, const struct state
 static int run_text(struct pg_db *p, const char *sql, const struct statement *sent, int *ran,
                     struct err *err)
 {
-    if (interrupted(p, err) < 0)
+    if (pg_interrupted(p, err) < 0)
         return -1;
     _cleanup_free_ char *part = sent ? xstrndup(sql + sent->start, sent->len) : NULL;
     int before = *ran;
@@ -371,7 +355,7 @@ static int run_text(struct pg_db *p, const char *sql, const struct statement *se
 
 static int pg_run(struct db *db, const char *sql, unsigned flags, int *ret_ran, struct err *err)
 {
-    struct pg_db *p = self(db);
+    struct pg_db *p = pg_self(db);
     if (!(flags & DB_RUN_STATEMENTS))
         return run_text(p, sql, NULL, ret_ran, err);
     _cleanup_statements_ struct statements all = {0};
@@ -384,13 +368,13 @@ static int pg_run(struct db *db, const char *sql, unsigned flags, int *ret_ran, 
 
 static bool pg_in_transaction(const struct db *db)
 {
-    PGTransactionStatusType s = PQtransactionStatus(self(db)->conn);
+    PGTransactionStatusType s = PQtransactionStatus(pg_self(db)->conn);
     return s == PQTRANS_INTRANS || s == PQTRANS_INERROR || s == PQTRANS_ACTIVE;
 }
 
 static void pg_cancel(struct db *db)
 {
-    struct pg_db *p = self(db);
+    struct pg_db *p = pg_self(db);
     atomic_store(&p->cancelled, true);
     request_cancel(p);
 }
@@ -422,8 +406,7 @@ static struct rows *rows_from_result(PGresult *res)
     return rows;
 }
 
-/* The result of a query that failed, taken over. */
-static int fail_query(struct pg_db *p, PGresult *res, const char *sql, struct err *err)
+int pg_fail_query(struct pg_db *p, PGresult *res, const char *sql, int ran, struct err *err)
 {
     ExecStatusType status = PQresultStatus(res);
     if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT) {
@@ -440,7 +423,7 @@ static int fail_query(struct pg_db *p, PGresult *res, const char *sql, struct er
     } else {
         fail_result(p, res, err);
     }
-    place_error(res, sql, NULL, 0, err);
+    place_error(res, sql, NULL, ran, err);
     PQclear(res);
     return -1;
 }
@@ -456,7 +439,7 @@ static const char *kept_name(struct pg_db *p, const char *sql, char name[32], st
         return name;
     PGresult *res = PQprepare(p->conn, name, sql, 0, NULL);
     if (PQresultStatus(res) != PGRES_COMMAND_OK) {
-        fail_query(p, res, sql, err);
+        pg_fail_query(p, res, sql, 0, err);
         return NULL;
     }
     PQclear(res);
@@ -467,8 +450,8 @@ static const char *kept_name(struct pg_db *p, const char *sql, char name[32], st
 static int pg_query(struct db *db, const char *sql, const char *const *values, int nvalues,
                     bool keep, struct rows **ret, struct err *err)
 {
-    struct pg_db *p = self(db);
-    if (interrupted(p, err) < 0)
+    struct pg_db *p = pg_self(db);
+    if (pg_interrupted(p, err) < 0)
         return -1;
     PGresult *res;
     if (keep && p->kept.n < MAX_KEPT) {
@@ -481,7 +464,7 @@ static int pg_query(struct db *db, const char *sql, const char *const *values, i
     }
     ExecStatusType status = PQresultStatus(res);
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK)
-        return fail_query(p, res, sql, err);
+        return pg_fail_query(p, res, sql, 0, err);
     *ret = rows_from_result(res);
     return 0;
 }
@@ -498,8 +481,8 @@ static int pg_query_batch(struct db *db, const char *const *sql, size_t n,
                           const char *const *values, int nvalues, struct rows **ret,
                           struct err *err)
 {
-    struct pg_db *p = self(db);
-    if (interrupted(p, err) < 0)
+    struct pg_db *p = pg_self(db);
+    if (pg_interrupted(p, err) < 0)
         return -1;
     char name[32];
     for (size_t i = 0; i < n; i++)
@@ -531,7 +514,7 @@ static int pg_query_batch(struct db *db, const char *const *sql, size_t n,
             ret[i] = rows_from_result(results[i]);
     }
     free(results);
-    return failed ? fail_query(p, failed, sql[failed_at], err) : 0;
+    return failed ? pg_fail_query(p, failed, sql[failed_at], 0, err) : 0;
 }
 
 /* ---- names ---- */
@@ -724,7 +707,7 @@ static char *pg_quote_ident(const char *name)
 
 static void *pg_handle(struct db *db)
 {
-    return self(db)->conn;
+    return pg_self(db)->conn;
 }
 
 const struct engine engine_postgres = {

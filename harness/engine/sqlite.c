@@ -11,6 +11,7 @@
 #include "harness/base/str.h"
 #include "harness/engine/engine.h"
 #include "harness/engine/pgsplit.h"
+#include "harness/engine/sqlite_handle.h"
 #include "harness/engine/url.h"
 
 /* A statement that waits longer than this for another process's lock fails. */
@@ -82,6 +83,11 @@ static int fail(struct sqlite_db *s, struct err *err)
     default:
         return err_set(err, ERR_SQL, "%s", sqlite3_errmsg(s->handle));
     }
+}
+
+int sqlite_handle_error(struct db *db, struct err *err)
+{
+    return fail(self(db), err);
 }
 
 static int interrupted(struct sqlite_db *s, struct err *err)

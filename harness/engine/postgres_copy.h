@@ -1,0 +1,38 @@
+/*
+ * COPY ... TO STDOUT as a stream of lines, for tables that do not fit in memory, and for many small
+ * ones: a text of several COPY statements is one round trip.
+ *
+ *     struct pg_copy copy;
+ *     pg_copy_begin(&copy, db, "copy a to stdout; copy b to stdout", err);
+ *     while ((r = pg_copy_next(&copy, &line, &len, err)) > 0)
+ *         ... line is one of statement copy.statement, counted from 0 ...
+ *     pg_copy_end(&copy);
+ *
+ * The session serves nothing else between begin and end.
+ */
+#ifndef BELAY_POSTGRES_COPY_H
+#define BELAY_POSTGRES_COPY_H
+
+#include "harness/base/str.h"
+#include "harness/engine/engine.h"
+
+struct pg_copy {
+    struct db *db;
+    const char *sql; /* the caller's: must live until the end */
+    char *line;
+    size_t statement; /* the COPY, among the COPYs of the text, that the last line belongs to */
+    size_t begun;     /* COPYs */
+    int ran;          /* statements that worked */
+    bool copying;     /* within a COPY */
+    bool open;        /* there may be more results */
+};
+
+/* Runs sql: statements that give no rows (SET, COMMIT) may stand among the COPYs. */
+int pg_copy_begin(struct pg_copy *c, struct db *db, const char *sql, struct err *err);
+/* 1 and a line, its end included, which lives until the next call; 0 after the last; -1 on failure,
+ * after which there is nothing more. */
+int pg_copy_next(struct pg_copy *c, const char **ret_line, size_t *ret_len, struct err *err);
+/* Cancels what still runs; a transaction is then left aborted. */
+void pg_copy_end(struct pg_copy *c);
+
+#endif
