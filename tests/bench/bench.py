@@ -16,7 +16,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
+
+from bench_alembic import bench_alembic
+from measure import Sample, in_turn, peak, ratio, run, seconds
 
 
 def write_history(folder, revisions):
@@ -46,27 +48,6 @@ def write_history(folder, revisions):
         path = os.path.join(folder, f"{20240101000000 + i}_step_{i}.sql")
         with open(path, "w", encoding="utf-8") as f:
             f.write(f"-- migrate:up\n{up}\n\n-- migrate:down\n{down}\n")
-
-
-class Sample:
-    def __init__(self, seconds, peak):
-        self.seconds = seconds
-        self.peak = peak
-
-
-def run(argv, env=None):
-    """Runs to the end; returns its time and peak memory. Any failure ends the benchmark."""
-    with tempfile.TemporaryFile() as output:
-        start = time.monotonic()
-        child = subprocess.Popen(argv, stdout=output, stderr=output, env=env)
-        _, status, usage = os.wait4(child.pid, 0)
-        seconds = time.monotonic() - start
-        child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode != 0:
-            output.seek(0)
-            sys.exit(f"{' '.join(argv)}: exit status {child.returncode}\n"
-                     + output.read().decode(errors="replace")[-4000:])
-    return Sample(seconds, usage.ru_maxrss)
 
 
 @contextlib.contextmanager
@@ -105,6 +86,7 @@ class Bench:
         self.socket = socket
         self.bindir = bindir
         self.belay = os.path.abspath(f"{args.build}/runner/belay")
+        self.climb = os.path.abspath(f"{args.build}/tests/bench_climb")
         self.floor = os.path.abspath(f"{args.build}/tests/bench_floor")
         self.count = 0
 
@@ -188,7 +170,7 @@ class Bench:
                     spent += run(argv + [verb]).seconds
             self.psql(f"drop database {database}")
             shutil.rmtree(folder)
-            return Sample(spent, 0)
+            return Sample(spent)
 
         samples = in_turn({
             "dbmate up, rollback, up": steps,
@@ -198,30 +180,6 @@ class Bench:
         for kind, s in samples.items():
             each = statistics.median(x.seconds for x in s) / n
             print(f"| {kind} | {seconds(s)} | {1000 * each:.1f} ms |")
-
-
-def in_turn(kinds, runs, warm=True):
-    for kind in kinds.values():
-        if warm:
-            kind()  # programs, initdb's template, catalogs
-    samples = {name: [] for name in kinds}
-    for _ in range(runs):
-        for name, kind in kinds.items():
-            samples[name].append(kind())
-    return samples
-
-
-def seconds(samples):
-    return f"{statistics.median(s.seconds for s in samples):.2f} s"
-
-
-def ratio(samples, floor):
-    """The median of the ratios of neighbours, not the ratio of medians."""
-    return f"{statistics.median(a.seconds / b.seconds for a, b in zip(samples, floor)):.2f}"
-
-
-def peak(samples):
-    return f"{statistics.median(s.peak for s in samples) / 1024:.1f} MB"
 
 
 def install_dbmate(folder):
@@ -249,6 +207,20 @@ def describe(bench):
           f"{bench.folder.rsplit('/', 1)[0]}; medians of {bench.args.runs} runs in turn")
 
 
+def sql_folders(bench):
+    args = bench.args
+    small, large = f"{bench.folder}/few", f"{bench.folder}/many"
+    write_history(small, args.revisions)
+    write_history(large, args.many)
+    for engine in ("sqlite", "postgres"):
+        bench.against_floor(engine, small, args.revisions)
+    for engine in ("sqlite", "postgres"):
+        bench.growth(engine, small, args.revisions, large, args.many)
+    program = None if args.no_dbmate else install_dbmate(f"{bench.folder}/npm")
+    if program:
+        bench.dbmate(program, small, args.revisions)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", required=True)
@@ -256,6 +228,7 @@ def main():
     parser.add_argument("--revisions", type=int, default=300)
     parser.add_argument("--many", type=int, default=3000)
     parser.add_argument("--no-dbmate", action="store_true")
+    parser.add_argument("--only", choices=("sql", "alembic"))
     args = parser.parse_args()
     # a killed benchmark stops its server and removes its folder, too
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
@@ -263,19 +236,13 @@ def main():
     tmpfs = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="belay-bench-", dir=tmpfs) as folder:
         os.chmod(folder, 0o755)
-        small, large = f"{folder}/few", f"{folder}/many"
-        write_history(small, args.revisions)
-        write_history(large, args.many)
         with postgres(f"{folder}/server") as (socket, bindir):
             bench = Bench(args, folder, socket, bindir)
             describe(bench)
-            for engine in ("sqlite", "postgres"):
-                bench.against_floor(engine, small, args.revisions)
-            for engine in ("sqlite", "postgres"):
-                bench.growth(engine, small, args.revisions, large, args.many)
-            program = None if args.no_dbmate else install_dbmate(f"{folder}/npm")
-            if program:
-                bench.dbmate(program, small, args.revisions)
+            if args.only != "alembic":
+                sql_folders(bench)
+            if args.only != "sql":
+                bench_alembic(bench)
 
 
 if __name__ == "__main__":
