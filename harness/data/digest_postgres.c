@@ -65,7 +65,7 @@ enum catalog_column {
 #define CATALOG_SQL(wanted)                                                                        \
     "with r as (select c.oid, c.relkind, n.nspname, c.relname"                                     \
     "  from pg_class c join pg_namespace n on n.oid = c.relnamespace"                              \
-    "  where c.oid >= " FIRST_USER_OID " and c.relkind in ('r', 'p', 'S')"                         \
+    "  where c.relkind in ('r', 'p', 'S')"                                                         \
     "  and c.relpersistence <> 't' and not c.relispartition and" SCHEMA_FILTER                     \
     "  and " wanted                                                                                \
     /* what an extension keeps for itself */                                                       \
@@ -95,11 +95,11 @@ enum catalog_column {
 
 /* clang-format on */
 
-static const char all_sql[] = CATALOG_SQL("true");
+static const char all_sql[] = CATALOG_SQL("c.oid >= " FIRST_USER_OID);
 /* $1: names. The lookup by name keeps the cost from growing with the other tables. */
-static const char named_sql[] =
-    CATALOG_SQL("c.oid in (select coalesce(pg_partition_root(to_regclass(u)), to_regclass(u))"
-                " from unnest($1::text[]) u)");
+static const char named_sql[] = CATALOG_SQL(
+    "c.oid = any(array(select coalesce(pg_partition_root(to_regclass(u)), to_regclass(u))"
+    " from unnest($1::text[]) u))");
 
 struct reading {
     struct db *db;
