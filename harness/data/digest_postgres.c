@@ -16,29 +16,26 @@
 
 /*
  * The output of types depends on these: reg* types on search_path and quote_all_identifiers, money
- * on lc_monetary. The others keep what reads rows from hiding them, giving up, or starting workers
- * for a small table.
+ * on lc_monetary. The others keep what reads rows from hiding them, giving up, planning anew, or
+ * starting workers for a small table.
  */
+/* clang-format off */
 #define SET(name, value, local) "set_config('" name "', '" value "', " local ")"
-#define SETTINGS(local)                                                                                                                               \
-    "select " SET("search_path", "pg_catalog", local) ", " SET("timezone", "UTC", local) ", " SET("datestyle", "ISO, YMD", local) ", " SET(           \
-        "intervalstyle", "postgres",                                                                                                                  \
-        local) ", " SET("extra_float_digits", "3",                                                                                                    \
-                        local) ", " SET("bytea_output", "hex",                                                                                        \
-                                        local) ", " SET("lc_monetary", "C",                                                                           \
-                                                        local) ", " SET("quote_all_identifiers",                                                      \
-                                                                        "off",                                                                        \
-                                                                        local) ", " SET("row_"                                                        \
-                                                                                        "securit"                                                     \
-                                                                                        "y",                                                          \
-                                                                                        "off",                                                        \
-                                                                                        local) ","                                                    \
-                                                                                               " " SET("statement_timeout", "0", local) ", " SET(     \
-                                                                                                   "jit",                                             \
-                                                                                                   "off",                                             \
-                                                                                                   local) ", " SET("max_parallel_workers_per_gather", \
-                                                                                                                   "0",                               \
-                                                                                                                   local)
+#define SETTINGS(local)                                               \
+    "select " SET("search_path", "pg_catalog", local)                 \
+    ", " SET("timezone", "UTC", local)                                \
+    ", " SET("datestyle", "ISO, YMD", local)                          \
+    ", " SET("intervalstyle", "postgres", local)                      \
+    ", " SET("extra_float_digits", "3", local)                        \
+    ", " SET("bytea_output", "hex", local)                            \
+    ", " SET("lc_monetary", "C", local)                               \
+    ", " SET("quote_all_identifiers", "off", local)                   \
+    ", " SET("row_security", "off", local)                            \
+    ", " SET("statement_timeout", "0", local)                         \
+    ", " SET("jit", "off", local)                                     \
+    ", " SET("max_parallel_workers_per_gather", "0", local)           \
+    ", " SET("plan_cache_mode", "force_generic_plan", local)
+/* clang-format on */
 
 const char digest_settings_sql[] = SETTINGS("false");
 const char digest_settings_local_sql[] = SETTINGS("true");
