@@ -21,8 +21,8 @@
  *
  *     struct bundle_writer *w;
  *     bundle_create(path, &options, &w, err);          a temporary file beside it, mode 0600
- *     bundle_add(w, &(struct bundle_member){.name = "data/000001/000001.zst", .raw = raw,
- *                .rows = n}, data, len, &position, err);              from any thread
+ *     bundle_add(w, "data/000001/000001.zst", data, len, raw, rows, &position, err);  from any
+ *                                                      thread
  *     bundle_finish(w, &manifest, err);                adds the manifest; fsync, rename, fsync of
  *                                                      the folder
  *     bundle_writer_free(w);                           without bundle_finish(): removes the file
@@ -64,12 +64,12 @@ struct bundle_write_options {
 int bundle_create(const char *path, const struct bundle_write_options *o,
                   struct bundle_writer **ret, struct err *err);
 /*
- * Appends one member. Name, raw and rows are the caller's, length and hash are filled in; the
- * position, for bundle_object_part(), is its place in the manifest's members. After a failure
- * everything that follows fails too.
+ * Appends one member of len bytes; raw: how many they are when decompressed (len when they are not
+ * compressed); rows: that are in it. The position, for bundle_object_part(), is its place in the
+ * manifest's members. After a failure everything that follows fails too.
  */
-int bundle_add(struct bundle_writer *w, const struct bundle_member *what, const void *data,
-               size_t len, size_t *ret_position, struct err *err);
+int bundle_add(struct bundle_writer *w, const char *name, const void *data, size_t len,
+               uint64_t raw, uint64_t rows, size_t *ret_position, struct err *err);
 /* Bytes written so far: for progress, from any thread. */
 uint64_t bundle_written(const struct bundle_writer *w);
 /* Fills in the manifest's members, belay and created. */

@@ -4,8 +4,7 @@
  *
  *     struct manifest m = {.engine = xstrdup("postgres"), ...};
  *     struct bundle_object *o = manifest_object(&m, "table", "public.posts");
- *     bundle_add(w, &(struct bundle_member){.name = name, .raw = raw, .rows = rows}, data, len,
- *                &position, err);
+ *     bundle_add(w, name, data, len, raw, rows, &position, err);
  *     bundle_object_part(o, position);
  *     bundle_finish(w, &m, err);
  */
@@ -21,7 +20,8 @@
 #include "harness/data/digest.h"
 #include "harness/schema/snapshot.h"
 
-enum { MANIFEST_FORMAT = 1 };
+#define BUNDLE_MANIFEST "manifest.json"
+enum { MANIFEST_FORMAT = 1, MANIFEST_MAX = 256 << 20 /* bytes of its text */ };
 
 struct bundle_member {
     char *name; /* [a-z0-9_.-] in folders, made by belay; ends in .zst when it is zstd frames */
@@ -82,8 +82,11 @@ void bundle_member_release(struct bundle_member *m);
  * caller owns the result. */
 char *bundle_part_name(size_t object, size_t part);
 
-/* The text ends with its own hash, so that damage to it shows. Owned by the caller. */
-char *manifest_to_json(const struct manifest *m);
+/*
+ * The text ends with its own hash, so that damage to it shows; the caller owns it. A manifest that
+ * manifest_from_json() would refuse, or of more than MANIFEST_MAX bytes, is an error.
+ */
+int manifest_to_json(const struct manifest *m, char **ret, size_t *ret_len, struct err *err);
 /*
  * Damage, unknown formats, missing or repeated members, members that belong to no object or to two,
  * numbers out of range, names that belay would not make: ERR_CONFIG with err.file set to name.

@@ -5,7 +5,7 @@
 packages_build=(
     gcc libc6-dev meson ninja-build pkg-config git
     libpq-dev libsqlite3-dev libzstd-dev libarchive-dev libjansson-dev libcyaml-dev libyaml-dev
-    libxxhash-dev libpg-query-dev
+    libxxhash-dev libsodium-dev libpg-query-dev
 )
 
 # Running it. A PostgreSQL server is needed for its binaries alone: belay starts its own.

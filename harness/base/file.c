@@ -72,24 +72,34 @@ int file_read_text(const char *path, char **ret_data, size_t *ret_len, struct er
     return 0;
 }
 
-static int write_all(int fd, const char *data, size_t len)
+int file_write(int fd, const void *data, size_t len)
 {
+    const char *p = data;
     while (len) {
-        ssize_t n = write(fd, data, len);
+        ssize_t n = write(fd, p, len);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return -1;
-        data += n;
+        p += n;
         len -= (size_t)n;
     }
     return 0;
 }
 
-static int dir_fsync(const char *path, struct err *err)
+int file_sync(int fd)
+{
+    int rc;
+    do
+        rc = fsync(fd);
+    while (rc < 0 && errno == EINTR);
+    return rc;
+}
+
+int dir_sync(const char *path, struct err *err)
 {
     _cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) < 0)
+    if (fd < 0 || file_sync(fd) < 0)
         return err_errno(err, "cannot sync folder %s", path);
     return 0;
 }
@@ -102,7 +112,7 @@ int file_replace(const char *path, const void *data, size_t len, unsigned mode, 
     if (fd < 0)
         return err_errno(err, "cannot create %s", temporary);
     /* until the rename the old content stands; after it, the new one, whole and on disk */
-    if (fchmod(fd, mode) < 0 || write_all(fd, data, len) < 0 || fsync(fd) < 0) {
+    if (fchmod(fd, mode) < 0 || file_write(fd, data, len) < 0 || file_sync(fd) < 0) {
         err_errno(err, "cannot write %s", temporary);
         unlink(temporary);
         return -1;
@@ -112,7 +122,7 @@ int file_replace(const char *path, const void *data, size_t len, unsigned mode, 
         unlink(temporary);
         return -1;
     }
-    return dir_fsync(dir, err);
+    return dir_sync(dir, err);
 }
 
 bool file_exists(const char *path)

@@ -26,6 +26,13 @@ int file_read_text(const char *path, char **ret_data, size_t *ret_len, struct er
  */
 int file_replace(const char *path, const void *data, size_t len, unsigned mode, struct err *err);
 
+/* Writes all of it; 0, or -1 with errno set. A short write goes on, EINTR too. */
+int file_write(int fd, const void *data, size_t len);
+/* fsync(), again after EINTR; 0, or -1 with errno set. */
+int file_sync(int fd);
+/* Makes what was created, renamed or removed in the folder durable. */
+int dir_sync(const char *path, struct err *err);
+
 bool file_exists(const char *path);
 bool dir_exists(const char *path);
 
