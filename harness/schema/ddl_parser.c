@@ -104,12 +104,31 @@ void ddl_render(const struct ddl_parser *p, struct ddl_range r, const struct sql
     sql_render(p->t + r.from, r.n, scope, out);
 }
 
+/* Parentheses round the whole of an expression are no part of SQLite's parse tree. */
+static struct ddl_range without_parentheses(const struct ddl_parser *p, struct ddl_range r)
+{
+    while (r.n > 2 && sql_is(&p->t[r.from], "(")) {
+        size_t i = 0;
+        for (int depth = 0; i < r.n; i++) {
+            depth += sql_is(&p->t[r.from + i], "(");
+            depth -= sql_is(&p->t[r.from + i], ")");
+            if (depth == 0)
+                break;
+        }
+        if (i != r.n - 1)
+            break;
+        r.from++;
+        r.n -= 2;
+    }
+    return r;
+}
+
 char *ddl_text(const struct ddl_parser *p, struct ddl_range r, const struct sql_scope *scope)
 {
     if (r.n == 0)
         return NULL;
     struct str s = {0};
-    ddl_render(p, r, scope, &s);
+    ddl_render(p, without_parentheses(p, r), scope, &s);
     return str_take(&s);
 }
 
@@ -130,15 +149,18 @@ char *ddl_columns(struct ddl_parser *p, struct ddl_range r, const struct sql_sco
             p->failed = true;
             break;
         }
-        struct sql_token *item = &p->t[start];
-        if (sql_is(&item[n - 1], "asc") && n > 1)
-            n--; /* as without it */
-        if (item[0].kind == SQL_STRING &&
-            (n == 1 || sql_is(&item[1], "collate") || sql_is(&item[1], "desc")))
-            item[0].kind = SQL_QUOTED; /* SQLite takes it for the name of a column */
+        bool descending = n > 1 && sql_is(&p->t[i - 1], "desc");
+        if (descending || (n > 1 && sql_is(&p->t[i - 1], "asc")))
+            n--; /* ASC is as without it */
+        struct ddl_range item = without_parentheses(p, (struct ddl_range){start, n});
+        struct sql_token *first = &p->t[item.from];
+        if (first->kind == SQL_STRING && (item.n == 1 || sql_is(&first[1], "collate")))
+            first->kind = SQL_QUOTED; /* SQLite takes it for the name of a column */
         if (s.len)
             str_add(&s, ", ");
-        sql_render(item, n, scope, &s);
+        ddl_render(p, item, scope, &s);
+        if (descending)
+            str_add(&s, " desc");
         start = i + 1;
     }
     return str_take(&s);

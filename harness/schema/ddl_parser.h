@@ -39,7 +39,7 @@ void ddl_create(struct ddl_parser *p, const char *const *words, const char *what
 /* Adds the canonical text. */
 void ddl_render(const struct ddl_parser *p, struct ddl_range r, const struct sql_scope *scope,
                 struct str *out);
-/* The same as a string of its own; NULL for an empty range. */
+/* The same as a string of its own, parentheses round the whole left out; NULL for an empty range. */
 char *ddl_text(const struct ddl_parser *p, struct ddl_range r, const struct sql_scope *scope);
 /*
  * The columns of an index or key: "a, lower(b) desc". ASC is the same as nothing.

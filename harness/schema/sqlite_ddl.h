@@ -28,6 +28,7 @@
  * t.check(a)#2. Whether a constraint was written behind a column or at the end of the table, and in
  * which order, is not told apart.
  *
+ * Parentheses round a whole expression (DEFAULT ((1))) are left out, as SQLite's parser does.
  * Keywords, types, functions and collations fold to lower case; names are compared as they are
  * spelled, because SQLite shows them so.
  */
