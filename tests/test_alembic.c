@@ -116,6 +116,45 @@ START_TEST(each_step_is_committed_though_env_begins_a_transaction)
 }
 END_TEST
 
+START_TEST(a_step_runs_in_the_transaction_that_env_begins_by_a_listener)
+{
+    /* as SQLAlchemy advises for SQLite, whose driver begins none before DDL */
+    static const char env[] =
+        ENGINE "from sqlalchemy import event\n"
+               "engine = create_engine(url, poolclass=pool.NullPool, future=True)\n"
+               "@event.listens_for(engine, 'connect')\n"
+               "def connect(dbapi_connection, record):\n"
+               "    dbapi_connection.isolation_level = None\n"
+               "@event.listens_for(engine, 'begin')\n"
+               "def begin(connection):\n"
+               "    connection.exec_driver_sql('BEGIN')\n"
+               "with engine.connect() as connection:\n"
+               "    context.configure(connection=connection, transaction_per_migration=True)\n"
+               "    with context.begin_transaction():\n"
+               "        context.run_migrations()\n";
+    static const struct rev revisions[] = {
+        {"r1", "down_revision = None",
+         "op.execute('create table a (id int)')\n"
+         "op.execute('insert into nowhere values (1)')",
+         "pass"},
+        {"r2", "down_revision = None",
+         "op.execute('pragma foreign_keys = on')\n"
+         "op.execute('create table b (id int)')",
+         "op.execute('drop table b')"},
+        {0},
+    };
+    struct project p;
+    project_open_env(&p, &engine_sqlite, "sqlite", env, revisions);
+    expect(&p, "r1", STEP_UP, STEP_FAILED);
+    expect_value(&p, "select count(*) from a", "error");
+    expect(&p, "r2", STEP_UP, STEP_OK); /* and so the pragma changes nothing */
+    expect(&p, "r2", STEP_DOWN, STEP_OK);
+    expect(&p, "r1", STEP_UP, STEP_FAILED);
+    expect_value(&p, "select count(*) from a", "error");
+    project_close(&p);
+}
+END_TEST
+
 START_TEST(every_step_may_have_an_env_of_its_own)
 {
     _cleanup_err_ struct err err = {0};
@@ -715,6 +754,7 @@ int main(void)
     SUITE_ADD_LOOP(s, all_revisions_run_in_one_go, ARRAY_LEN(setups));
     SUITE_ADD_LOOP(s, a_failed_step_names_its_line_and_the_next_one_works, ARRAY_LEN(setups));
     SUITE_ADD(s, each_step_is_committed_though_env_begins_a_transaction);
+    SUITE_ADD(s, a_step_runs_in_the_transaction_that_env_begins_by_a_listener);
     SUITE_ADD(s, every_step_may_have_an_env_of_its_own);
     SUITE_ADD(s, branches_merges_and_dependencies_are_read);
     SUITE_ADD_LOOP(s, a_broken_graph_is_one_error_with_its_files, ARRAY_LEN(broken_graphs));

@@ -15,6 +15,15 @@ def settle(context):
     context.connection.connection.commit()
 
 
+def resume(context):
+    """Begins again what settle() ended and SQLAlchemy takes for open: an env.py whose driver is in
+    autocommit mode says BEGIN in a listener (SQLAlchemy's advice for SQLite), which without this
+    would not hear of the transaction that the next step runs in."""
+    connection = context.connection
+    if connection.in_transaction():
+        connection.dispatch.begin(connection)
+
+
 def fetch(context, sql):
     cursor = context.connection.connection.cursor()
     try:
@@ -145,6 +154,7 @@ class Run:
                 # which enum types exist: SQLAlchemy asks once for a run, and a run of Alembic's own
                 # never comes back up
                 getattr(context.impl, "memo", {}).clear()
+                resume(context)
                 yield self.step(request)
                 settle(context)
                 self.pending = None
