@@ -224,6 +224,18 @@ START_TEST(the_url_reaches_the_variable_that_env_reads)
 }
 END_TEST
 
+START_TEST(an_env_that_only_imports_asyncio_keeps_its_driver)
+{
+    for (size_t i = 0; engines[i]; i++) {
+        struct project p;
+        project_open_env(&p, engines[i], driver_of(engines[i]), "import asyncio\n" ENGINE RUN,
+                         two_revisions);
+        expect(&p, "r1", STEP_UP, STEP_OK);
+        project_close(&p);
+    }
+}
+END_TEST
+
 /* ---- opening ---- */
 
 START_TEST(the_section_and_the_x_arguments_reach_env)
@@ -331,6 +343,7 @@ int main(void)
     SUITE_ADD(s, a_revision_that_connects_elsewhere_fails);
     SUITE_ADD(s, an_engine_that_the_project_keeps_does_not_hold_on_to_a_database);
     SUITE_ADD(s, the_url_reaches_the_variable_that_env_reads);
+    SUITE_ADD(s, an_env_that_only_imports_asyncio_keeps_its_driver);
     SUITE_ADD(s, the_section_and_the_x_arguments_reach_env);
     SUITE_ADD(s, a_project_is_found_from_beside_above_and_inside);
     SUITE_ADD_LOOP(s, what_is_no_project_is_one_clear_error, ARRAY_LEN(bad_projects));

@@ -194,7 +194,9 @@ class Project:
         name = self.default_driver
         if name and (name.split("+")[0] in POSTGRES_DIALECTS) == (dialect == "postgresql"):
             dialect = name
-        is_async = re.search(r"async_engine|AsyncEngine|asyncio", self.env_text)
+        # "import asyncio" alone says nothing: the word must be used
+        is_async = re.search(r"async_engine|AsyncEngine|asyncio\.|asyncio import|async (def|with)",
+                             self.env_text)
         if "+" in dialect or not is_async:
             return dialect
         drivers = ("aiosqlite",) if dialect == "sqlite" else ("asyncpg", "psycopg")
