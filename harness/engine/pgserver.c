@@ -13,6 +13,7 @@
 #include "harness/base/copy.h"
 #include "harness/base/file.h"
 #include "harness/base/str.h"
+#include "harness/engine/pgprogram.h"
 #include "harness/engine/scratch.h"
 #include "harness/engine/url.h"
 
@@ -27,76 +28,24 @@ struct pgserver {
 
 /* ---- the programs ---- */
 
-/* "postgres (PostgreSQL) 15.18 (Debian ...)" */
-static bool program_version(const char *bindir, char **ret, int *ret_number)
+/* Of the server programs in bindir, where initdb must not be missing. */
+static bool server_version(const char *bindir, char **ret, int *ret_number)
 {
     _cleanup_free_ char *program = path_join(bindir, "postgres");
     _cleanup_free_ char *initdb = path_join(bindir, "initdb");
-    _cleanup_proc_result_ struct proc_result r = {0};
-    _cleanup_err_ struct err ignored = {0}; /* a program that does not run is no candidate */
-    const char *argv[] = {program, "--version", NULL};
-    int major = 0, minor = 0;
-    if (access(program, X_OK) < 0 || access(initdb, X_OK) < 0 ||
-        proc_run(&(struct proc_options){.argv = argv, .timeout_ms = 10000}, &r, &ignored) < 0 ||
-        r.status != 0)
-        return false;
-    const char *text = strstr(str_get(&r.output), ") ");
-    if (!text || sscanf(text + 2, "%d.%d", &major, &minor) < 1)
-        return false;
-    *ret = xstrndup(text + 2, strcspn(text + 2, " \n"));
-    *ret_number = major * 10000 + minor;
-    return true;
-}
-
-static void add_path(struct strv *dirs)
-{
-    const char *path = getenv("PATH");
-    _cleanup_free_ char *copy = xstrdup(path ? path : "");
-    char *state = NULL;
-    for (char *dir = strtok_r(copy, ":", &state); dir; dir = strtok_r(NULL, ":", &state)) {
-        _cleanup_free_ char *program = path_join(dir, "initdb");
-        /* a link leads to where the other programs are */
-        char *real = realpath(program, NULL);
-        if (real)
-            strv_add_take(dirs, path_dir(real));
-        free(real);
-    }
-}
-
-static void add_pg_config(struct strv *dirs)
-{
-    _cleanup_proc_result_ struct proc_result r = {0};
-    _cleanup_err_ struct err ignored = {0}; /* no pg_config: look elsewhere */
-    const char *argv[] = {"pg_config", "--bindir", NULL};
-    if (proc_run(&(struct proc_options){.argv = argv, .timeout_ms = 10000}, &r, &ignored) == 0 &&
-        r.status == 0)
-        strv_add_take(dirs, xstrndup(str_get(&r.output), strcspn(str_get(&r.output), "\n")));
-}
-
-static void add_installed(struct strv *dirs)
-{
-    glob_t found;
-    if (glob("/usr/lib/postgresql/*/bin", 0, NULL, &found) == 0)
-        for (size_t i = 0; i < found.gl_pathc; i++)
-            strv_add(dirs, found.gl_pathv[i]);
-    globfree(&found);
+    return access(initdb, X_OK) == 0 && pg_program_version(program, ret, ret_number);
 }
 
 int postgres_find_server(char **ret_bindir, char **ret_version, struct err *err)
 {
-    _cleanup_strv_ struct strv dirs = {0}, seen = {0};
+    _cleanup_strv_ struct strv dirs = {0};
     _cleanup_free_ char *best = NULL, *version = NULL;
     int best_number = 0;
-    add_path(&dirs);
-    add_pg_config(&dirs);
-    add_installed(&dirs);
+    pg_program_dirs("initdb", &dirs);
     for (size_t i = 0; i < dirs.n; i++) {
         _cleanup_free_ char *v = NULL;
         int number;
-        if (strv_has(&seen, dirs.v[i]))
-            continue;
-        strv_add(&seen, dirs.v[i]);
-        if (!program_version(dirs.v[i], &v, &number) || number <= best_number)
+        if (!server_version(dirs.v[i], &v, &number) || number <= best_number)
             continue;
         free(best);
         free(version);

@@ -13,6 +13,7 @@
 #include "harness/base/file.h"
 #include "harness/base/str.h"
 #include "harness/engine/guard.h"
+#include "harness/engine/pgdatabase.h"
 #include "harness/engine/pgserver.h"
 #include "harness/engine/url.h"
 
@@ -272,68 +273,6 @@ static int pg_pool_open(struct scratch_pool *p, const struct scratch_options *o,
     return pg_may_create(p, err) < 0 ? -1 : sweep(p, err);
 }
 
-/* Runs what the query of two databases ($1, $2) gives, row by row. */
-static int run_rows(const struct scratch *from, const struct scratch *to, const char *query,
-                    struct err *err)
-{
-    struct scratch_pool *p = from->pool;
-    _cleanup_rows_ struct rows *rows = NULL;
-    if (db_query(p->db, query, (const char *[]){from->name, to->name}, 2, &rows, err) < 0)
-        return -1;
-    for (int i = 0; i < rows_count(rows); i++)
-        if (db_run(p->db, rows_get(rows, i, 0), DB_RUN_WHOLE, NULL, err) < 0)
-            return -1;
-    return 0;
-}
-
-/* clang-format off */
-
-/*
- * The settings that CREATE DATABASE ... TEMPLATE does not copy. Most go back as one literal. A list
- * such as search_path is stored as the SQL text of its elements, an empty one as "", and goes back
- * as that.
- */
-static const char settings_sql[] =
-    "select format(case when r.rolname is null then 'alter database %2$I set %3$s to %4$s'"
-    "   else 'alter role %1$I in database %2$I set %3$s to %4$s' end,"
-    "   r.rolname, $2::text,"
-    "   (select string_agg(quote_ident(part), '.')"
-    "    from regexp_split_to_table(c.name, '[.]') part),"
-    "   case when c.name in ('local_preload_libraries', 'search_path',"
-    "     'session_preload_libraries', 'temp_tablespaces')"
-    "   then coalesce(nullif(regexp_replace(c.value, '(^|, )\"\"(?=$|, )', '\\1''''', 'g'), ''),"
-    "     '''''')"
-    "   else quote_literal(c.value) end)"
-    " from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase"
-    " left join pg_roles r on r.oid = s.setrole,"
-    " lateral (select split_part(o, '=', 1) as name, substr(o, position('=' in o) + 1) as value"
-    "  from unnest(s.setconfig) o) c"
-    " where d.datname = $1";
-
-/* What else a copy does not get: owner, connection limit, privileges, and a comment of the project's
- * own, which takes the place of the mark (such a copy is not swept). */
-static const char belongings_sql[] =
-    "select format('alter database %I owner to %I', $2::text, pg_get_userbyid(datdba))"
-    " from pg_database where datname = $1 and pg_get_userbyid(datdba) <> current_user"
-    " union all"
-    " select format('alter database %I connection limit %s', $2, datconnlimit)"
-    " from pg_database where datname = $1 and datconnlimit <> -1"
-    " union all"
-    " select format('revoke all on database %I from public', $2)"
-    " from pg_database where datname = $1 and datacl is not null"
-    " union all"
-    " select 'grant ' || a.privilege_type || ' on database ' || quote_ident($2) || ' to ' ||"
-    " case a.grantee when 0 then 'public' else quote_ident(r.rolname) end ||"
-    " case when a.is_grantable then ' with grant option' else '' end"
-    " from pg_database d, aclexplode(d.datacl) a left join pg_roles r on r.oid = a.grantee"
-    " where d.datname = $1"
-    " union all"
-    " select format('comment on database %I is %L', $2, shobj_description(oid, 'pg_database'))"
-    " from pg_database where datname = $1"
-    " and shobj_description(oid, 'pg_database') !~ '^belay (scratch|kept) '";
-
-/* clang-format on */
-
 /* Replaces the mark of a new database. One text, so one transaction. */
 static int mark(const struct scratch *s, struct err *err)
 {
@@ -343,8 +282,22 @@ static int mark(const struct scratch *s, struct err *err)
                       s->name, number_of(s), s->pool->database, s->name);
 }
 
-/* from NULL: as createdb makes it, from template1. */
-static int pg_create(struct scratch *s, const struct scratch *from, struct err *err)
+/* What a copy does not get of the database that it is a copy of. */
+static int copy_belongings(const struct scratch *from, const struct scratch *to, struct err *err)
+{
+    struct db *db = from->pool->db;
+    _cleanup_strv_ struct strv statements = {0};
+    if (pg_database_statements(db, from->name, to->name, &statements, err) < 0)
+        return -1;
+    for (size_t i = 0; i < statements.n; i++)
+        if (db_run(db, statements.v[i], DB_RUN_WHOLE, NULL, err) < 0)
+            return -1;
+    return 0;
+}
+
+/* like: the rest of CREATE DATABASE, TEMPLATE and what else. */
+static int pg_create(struct scratch *s, const struct scratch *from, const char *like,
+                     struct err *err)
 {
     struct scratch_pool *p = s->pool;
     _cleanup_free_ char *url = database_url(p->url, s->name, err);
@@ -355,14 +308,14 @@ static int pg_create(struct scratch *s, const struct scratch *from, struct err *
         return -1;
     if (from && wait_unused(p, from->name, err) < 0)
         return -1;
-    if (run_format(p, err, "create database \"%s\" template %s connection limit %s", s->name,
-                   from ? from->name : "template1", p->new_mark) < 0) {
+    _cleanup_free_ char *copy = from ? xasprintf("template %s", from->name) : NULL;
+    if (run_format(p, err, "create database \"%s\" %s connection limit %s", s->name,
+                   copy ? copy : like, p->new_mark) < 0) {
         if (strcmp(err->sqlstate, "42501") == 0 || strcmp(err->sqlstate, "55006") == 0)
             err->code = ERR_ENV;
         return err_prefix(err, "cannot create a scratch database");
     }
-    if (mark(s, err) < 0 || (from && (run_rows(from, s, settings_sql, err) < 0 ||
-                                      run_rows(from, s, belongings_sql, err) < 0))) {
+    if (mark(s, err) < 0 || (from && copy_belongings(from, s, err) < 0)) {
         _cleanup_err_ struct err ignored = {0}; /* the first error is the one to tell */
         drop_database(p, s->name, &ignored);
         return -1;
@@ -464,8 +417,8 @@ bool scratch_pool_is_private(const struct scratch_pool *pool)
     return is_lite(pool) || pool->server;
 }
 
-static int create(struct scratch_pool *p, struct scratch *from, struct scratch **ret,
-                  struct err *err)
+static int create(struct scratch_pool *p, struct scratch *from, const char *like,
+                  struct scratch **ret, struct err *err)
 {
     struct scratch *s = scratch_alloc(p, err);
     if (!s)
@@ -477,7 +430,7 @@ static int create(struct scratch_pool *p, struct scratch *from, struct scratch *
         if (rc == 0 && from)
             rc = lite_copy(from, s, err);
     } else {
-        rc = pg_create(s, from, err);
+        rc = pg_create(s, from, like, err);
     }
     if (rc == 0) {
         s->next = p->list;
@@ -494,12 +447,36 @@ static int create(struct scratch_pool *p, struct scratch *from, struct scratch *
 
 int scratch_new(struct scratch_pool *pool, struct scratch **ret, struct err *err)
 {
-    return create(pool, NULL, ret, err);
+    return create(pool, NULL, "template template1", ret, err);
+}
+
+int scratch_new_like(struct scratch_pool *pool, const char *like, struct scratch **ret,
+                     struct err *err)
+{
+    return create(pool, NULL, like, ret, err);
 }
 
 int scratch_copy(struct scratch *from, struct scratch **ret, struct err *err)
 {
-    return create(from->pool, from, ret, err);
+    return create(from->pool, from, NULL, ret, err);
+}
+
+struct db *scratch_pool_db(struct scratch_pool *pool)
+{
+    return pool->db;
+}
+
+const char *scratch_name(const struct scratch *s)
+{
+    return s->name;
+}
+
+void scratch_give_away(struct scratch *s)
+{
+    struct scratch_pool *p = s->pool;
+    pthread_mutex_lock(&p->lock);
+    release(s, false);
+    pthread_mutex_unlock(&p->lock);
 }
 
 const char *scratch_url(const struct scratch *s)

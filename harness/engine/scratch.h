@@ -49,10 +49,19 @@ const char *scratch_pool_describe(const struct scratch_pool *pool);
 /* True when belay is alone on the server, so that server-wide changes are its own. */
 bool scratch_pool_is_private(const struct scratch_pool *pool);
 
+/* PostgreSQL: the session that makes and drops the databases; the pool's own. */
+struct db *scratch_pool_db(struct scratch_pool *pool);
+
 int scratch_new(struct scratch_pool *pool, struct scratch **ret, struct err *err);
+/* PostgreSQL: made by CREATE DATABASE name <like>: "template template0 encoding 'LATIN1' ...". */
+int scratch_new_like(struct scratch_pool *pool, const char *like, struct scratch **ret,
+                     struct err *err);
 int scratch_copy(struct scratch *from, struct scratch **ret, struct err *err);
 const char *
 scratch_url(const struct scratch *s); /* owned by s; holds no password that argv would show */
+
+/* PostgreSQL: the database's name. */
+const char *scratch_name(const struct scratch *s);
 
 /* How a session shows that it is on exactly this database: by what belay wrote there when it made
  * it. The strings are owned by s. */
@@ -61,6 +70,8 @@ struct db_proof scratch_proof(const struct scratch *s);
 int scratch_prove(const struct scratch *s, struct db *db, struct err *err);
 
 void scratch_free(struct scratch *s); /* drops the database */
+/* Forgets it and frees s: the database has become somebody's, under another name. */
+void scratch_give_away(struct scratch *s);
 DEFINE_CLEANUP(struct scratch *, scratch_free);
 DEFINE_CLEANUP(struct scratch_pool *, scratch_pool_close);
 #define _cleanup_scratch_ _cleanup_(cleanup_scratch_free)

@@ -25,7 +25,8 @@ struct schema_options {
     bool instrument; /* the tracker may install event triggers (a scratch database belay owns) */
 };
 
-/* Reads the whole schema in one consistent view. */
+/* Reads the whole schema in one consistent view. PostgreSQL: within the caller's transaction when
+ * one is open, which then keeps the settings that reading needs until it ends. */
 int schema_read(struct db *db, const struct schema_options *options, struct snapshot **ret,
                 struct err *err);
 

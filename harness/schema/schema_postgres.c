@@ -309,14 +309,19 @@ int catalog_read_all(struct catalog_reader *r, void *data, struct err *err)
 static int postgres_read(struct db *db, const struct schema_options *options, struct snapshot **ret,
                          struct err *err)
 {
-    if (db_in_transaction(db))
-        return err_set(err, ERR_ENV, "cannot read the schema in an open transaction");
     struct catalog_reader r;
     if (catalog_reader_init(&r, db, options, false, err) < 0)
         return -1;
     _cleanup_snapshot_ struct snapshot *s = NULL;
-    int result = catalog_transaction(&r, CATALOG_BEGIN "; " SETTINGS("set local"), catalog_read_all,
+    int result;
+    if (db_in_transaction(db)) {
+        result = db_run(db, SETTINGS("set local"), DB_RUN_WHOLE, NULL, err);
+        if (result == 0)
+            result = catalog_read_all(&r, &s, err);
+    } else {
+        result = catalog_transaction(&r, CATALOG_BEGIN "; " SETTINGS("set local"), catalog_read_all,
                                      &s, err);
+    }
     catalog_reader_release(&r);
     if (result < 0)
         return -1;
