@@ -234,11 +234,10 @@ void run_straight(struct project *p, size_t expect_done, enum step_outcome outco
 
 /* ---- the suite ---- */
 
-bool python_has(const char *modules)
+bool python_runs(const char *code)
 {
     _cleanup_proc_result_ struct proc_result r = {0};
     _cleanup_err_ struct err err = {0};
-    _cleanup_free_ char *code = xasprintf("import %s", modules);
     const char *const argv[] = {PYTHON, "-c", code, NULL};
     return proc_run(&(struct proc_options){.argv = argv}, &r, &err) == 0 && r.status == 0;
 }
@@ -247,7 +246,7 @@ const char *alembic_suite_begin(void)
 {
     unsetenv("DATABASE_URL");
     unsetenv("ALEMBIC_CONFIG");
-    return python_has("alembic, psycopg2, asyncpg, aiosqlite") ? NULL
-                                                               : PYTHON
+    return python_runs("import alembic, psycopg2, asyncpg, aiosqlite") ? NULL
+                                                                       : PYTHON
                " lacks alembic, psycopg2, asyncpg or aiosqlite";
 }

@@ -97,8 +97,8 @@ void expect_value(struct project *p, const char *sql, const char *expected);
 
 /* ---- the suite ---- */
 
-/* True when the interpreter has these modules, separated by commas. */
-bool python_has(const char *modules);
+/* True when the interpreter runs this without an exception: "import asyncpg". */
+bool python_runs(const char *code);
 /* NULL, or why no test of Alembic can run here. Takes what the tester's environment says away. */
 const char *alembic_suite_begin(void);
 

@@ -301,7 +301,7 @@ static const struct {
      "elsewhere", NULL},
     {"not an ini", "script_location = alembic\n", PYTHON, NULL, ERR_SOURCE, "section", NULL},
     {"no such file", NULL, PYTHON, "/nonexistent/alembic.ini", ERR_CONFIG,
-     "/nonexistent/alembic.ini", "--config"},
+     "/nonexistent/alembic.ini", "-c FILE"},
 };
 
 START_TEST(what_is_no_project_is_one_clear_error)
@@ -330,6 +330,179 @@ START_TEST(what_is_no_project_is_one_clear_error)
 }
 END_TEST
 
+/* ---- what the configuration says ---- */
+
+static const char *const separators[] = {"version_path_separator = os\nversion_locations = "
+                                         "%(here)s/one/versions:%(here)s/two/versions\n",
+                                         "version_locations = one/versions two/versions\n"};
+
+START_TEST(several_version_locations_are_one_history)
+{
+    struct project p;
+    _cleanup_err_ struct err err = {0};
+    _cleanup_free_ char *id = NULL;
+    _cleanup_strv_ struct strv files = {0};
+    _cleanup_revisions_ struct revisions parents = {0};
+    _cleanup_free_ char *env = env_with(sync_env, "");
+    char *dir = project_write("sqlite", env, &(struct rev){0});
+    _cleanup_free_ char *config = xasprintf("[alembic]\nscript_location = alembic\n%s"
+                                            "sqlalchemy.url = sqlite:///x.db\n",
+                                            separators[_i]);
+    write_text(dir, "alembic.ini", config);
+    write_text(dir, "one/versions/a.py",
+               "from alembic import op\nrevision = 'a'\ndown_revision = None\n"
+               "def upgrade():\n    op.execute('create table a (id int)')\n"
+               "def downgrade():\n    op.execute('drop table a')\n");
+    write_text(dir, "two/versions/b.py",
+               "from alembic import op\nrevision = 'b'\ndown_revision = 'a'\n"
+               "def upgrade():\n    op.execute('create table b (id int)')\n"
+               "def downgrade():\n    op.execute('drop table b')\n");
+    project_begin(&p, &engine_sqlite, dir);
+    ASSERT_OK(project_migrator(&p, &err), &err);
+    expect(&p, "a", STEP_UP, STEP_OK);
+    expect(&p, "b", STEP_UP, STEP_OK);
+    expect(&p, "b", STEP_DOWN, STEP_OK);
+    expect_current(&p, "a");
+    /* a new one goes where its parent is */
+    revisions_add(&parents, graph_find(source_graph(p.source), "a"));
+    const struct new_revision n = {.message = "beside", .parents = &parents, .id = "c"};
+    ASSERT_OK(source_new_revision(p.source, &n, &id, &files, &err), &err);
+    ck_assert_msg(strstr(files.v[0], "one/versions/c_beside.py") != NULL, "%s", files.v[0]);
+    project_close(&p);
+}
+END_TEST
+
+START_TEST(revisions_read_files_next_to_them_and_import_from_the_project)
+{
+    static const struct rev revisions[] = {
+        {"r1", "down_revision = None\nimport os\nfrom helpers import seeds",
+         "here = os.path.dirname(__file__)\n"
+         "op.execute(open(os.path.join(here, 'r1.sql')).read())\n"
+         "op.execute(open('seed.sql').read())\n"
+         "op.execute(seeds.MORE)",
+         "op.execute('drop table a')"},
+        {0},
+    };
+    for (size_t e = 0; engines[e]; e++) {
+        struct project p;
+        _cleanup_err_ struct err err = {0};
+        _cleanup_free_ char *env = env_with(sync_env, "");
+        char *dir = project_write(driver_of(engines[e]), env, revisions);
+        write_text(dir, "alembic/versions/r1.sql", "create table a (id int)");
+        write_text(dir, "seed.sql", "insert into a values (1)");
+        write_text(dir, "helpers/__init__.py", "");
+        write_text(dir, "helpers/seeds.py", "MORE = 'insert into a values (2)'\n");
+        project_begin(&p, engines[e], dir);
+        ASSERT_OK(project_migrator(&p, &err), &err);
+        expect(&p, "r1", STEP_UP, STEP_OK);
+        expect_value(&p, "select sum(id) from a", "3");
+        expect(&p, "r1", STEP_DOWN, STEP_OK);
+        project_close(&p);
+    }
+}
+END_TEST
+
+#define TOML "[project]\nname = 'x'\n\n[tool.alembic]\nscript_location = '%(here)s/alembic'\n"
+
+/* pyproject.toml alone, and with the alembic.ini that Alembic's own template puts beside it */
+START_TEST(pyproject_toml_configures_where_alembic_reads_it)
+{
+    static const char *const inis[] = {NULL, "[alembic]\nsqlalchemy.url = sqlite:///x.db\n",
+                                       "[loggers]\nkeys = root\n"};
+    static const char env[] = ENGINE RUN;
+    bool reads = python_runs("from alembic.config import Config; Config(toml_file='x')");
+    for (size_t i = 0; i < ARRAY_LEN(inis); i++) {
+        struct project p = {.engine = &engine_sqlite};
+        _cleanup_err_ struct err err = {0};
+        p.dir = project_write("sqlite", env, two_revisions);
+        _cleanup_free_ char *ini = path_join(p.dir, "alembic.ini");
+        unlink(ini);
+        write_text(p.dir, "pyproject.toml", TOML);
+        if (inis[i])
+            write_text(p.dir, "alembic.ini", inis[i]);
+        int rc = open_source(p.dir, &p.source, &err);
+        if (!reads) {
+            ck_assert_int_lt(rc, 0);
+            ck_assert_msg(strstr(err.message, i == 0   ? "does not read pyproject.toml"
+                                              : i == 1 ? "script_location"
+                                                       : "no section [alembic]") != NULL,
+                          "%s", err.message);
+        } else {
+            ASSERT_OK(rc, &err);
+            ASSERT_OK(scratch_new(fixture_pool(p.engine), &p.scratch, &err), &err);
+            ASSERT_OK(project_migrator(&p, &err), &err);
+            expect(&p, "r1", STEP_UP, STEP_OK);
+            expect_current(&p, "r1");
+        }
+        project_close(&p);
+    }
+}
+END_TEST
+
+START_TEST(the_variable_names_the_configuration_of_the_folder_one_stands_in)
+{
+    _cleanup_err_ struct err err = {0};
+    _cleanup_source_ struct source *s = NULL, *other = NULL;
+    _cleanup_folder_ char *dir = project_write("sqlite", sync_env, two_revisions);
+    _cleanup_folder_ char *elsewhere = project_write("sqlite", sync_env, two_revisions);
+    write_text(dir, "alembic.ini", "[alembic]\nscript_location = nowhere\n");
+    write_text(dir, "prod.ini", "[alembic]\nscript_location = alembic\n");
+    setenv("ALEMBIC_CONFIG", "prod.ini", 1);
+    ck_assert_int_eq(chdir(dir), 0);
+    ASSERT_OK(open_source(".", &s, &err), &err);
+    ck_assert_uint_eq(graph_size(source_graph(s)), 2);
+    ASSERT_OK(open_source(elsewhere, &other, &err), &err); /* named: the folder's own */
+    setenv("ALEMBIC_CONFIG", "gone.ini", 1);
+    source_free(TAKE_PTR(s));
+    ck_assert_int_lt(open_source(".", &s, &err), 0);
+    ck_assert_msg(strstr(err.message, "gone.ini") != NULL, "%s", err.message);
+}
+END_TEST
+
+/* psycopg 3 is known to SQLAlchemy 2; with 1.4 it is one clear error. */
+START_TEST(psycopg_3_works_where_sqlalchemy_knows_it)
+{
+    static const char *const envs[] = {sync_env, async_env};
+    bool knows = python_runs("import sqlalchemy.dialects.postgresql.psycopg, psycopg");
+    for (size_t i = 0; i < ARRAY_LEN(envs); i++) {
+        struct project p;
+        _cleanup_err_ struct err err = {0};
+        _cleanup_free_ char *env = env_with(envs[i], "");
+        project_begin(&p, &engine_postgres,
+                      project_write("postgresql+psycopg", env, two_revisions));
+        int rc = project_migrator(&p, &err);
+        if (knows) {
+            ASSERT_OK(rc, &err);
+            expect(&p, "r1", STEP_UP, STEP_OK);
+            expect(&p, "r2", STEP_UP, STEP_OK);
+            expect(&p, "r2", STEP_DOWN, STEP_OK);
+            expect_current(&p, "r1");
+        } else {
+            ck_assert_int_lt(rc, 0);
+            ck_assert_msg(strstr(err.message, "postgresql.psycopg") != NULL, "%s", err.message);
+            ck_assert_msg(str_ends(err.file, "alembic/env.py"), "%s", err.file);
+        }
+        project_close(&p);
+    }
+}
+END_TEST
+
+START_TEST(what_env_prints_does_no_harm)
+{
+    static const char env[] =
+        ENGINE "import sys, os\n"
+               "for i in range(3000):\n"
+               "    print('{\"ok\": false}' + 'x' * 1000)\n"
+               "    print('y' * 1000, file=sys.stderr)\n"
+               "os.system('echo from a child')\n" RUN "print('z' * 3000000)\n";
+    struct project p;
+    project_open_env(&p, &engine_sqlite, "sqlite", env, two_revisions);
+    expect(&p, "r1", STEP_UP, STEP_OK);
+    expect_current(&p, "r1");
+    project_close(&p);
+}
+END_TEST
+
 int main(void)
 {
     const char *missing = alembic_suite_begin();
@@ -347,5 +520,11 @@ int main(void)
     SUITE_ADD(s, the_section_and_the_x_arguments_reach_env);
     SUITE_ADD(s, a_project_is_found_from_beside_above_and_inside);
     SUITE_ADD_LOOP(s, what_is_no_project_is_one_clear_error, ARRAY_LEN(bad_projects));
+    SUITE_ADD_LOOP(s, several_version_locations_are_one_history, ARRAY_LEN(separators));
+    SUITE_ADD(s, revisions_read_files_next_to_them_and_import_from_the_project);
+    SUITE_ADD(s, pyproject_toml_configures_where_alembic_reads_it);
+    SUITE_ADD(s, the_variable_names_the_configuration_of_the_folder_one_stands_in);
+    SUITE_ADD(s, psycopg_3_works_where_sqlalchemy_knows_it);
+    SUITE_ADD(s, what_env_prints_does_no_harm);
     return fixture_run(s);
 }

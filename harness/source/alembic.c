@@ -395,7 +395,7 @@ int alembic_source_open(const struct source_options *o, const char *config, stru
     s->config = realpath(config, NULL);
     if (!s->config) {
         err_set(err, ERR_CONFIG, "cannot read %s: %s", config, strerror(errno));
-        return err_hint(err, "name Alembic's configuration with --config, or ALEMBIC_CONFIG");
+        return err_hint(err, "-c FILE or ALEMBIC_CONFIG names the configuration of Alembic");
     }
     s->run_dir = realpath(dir, NULL);
     if (!s->run_dir)

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import inspect
 import io
 import os
 import re
@@ -135,24 +136,10 @@ class Project:
         name = request.get("section") or "alembic"
         arguments = Namespace(x=list(request.get("x", [])) or None, name=name, config=path,
                               raiseerr=None, revision="heads", sql=False, tag=None)
-        toml = os.path.basename(path) == "pyproject.toml"
         last = None
         for folder in dict.fromkeys((request["dir"], os.path.dirname(path))):
             os.chdir(folder)
-            if toml:
-                try:
-                    config = Config(None, toml_file=path, ini_section=name, cmd_opts=arguments)
-                except TypeError:
-                    raise Refused("this Alembic does not read pyproject.toml",
-                                  "upgrade to Alembic 1.16 or newer, or write an alembic.ini")
-            else:
-                config = Config(path, ini_section=name, cmd_opts=arguments)
-                if not config.file_config.has_section(name):
-                    sections = [s for s in config.file_config.sections()
-                                if config.file_config.has_option(s, "script_location")]
-                    raise Refused("there is no section [%s] in %s" % (name, path),
-                                  "sections with a script_location: %s; -n names one"
-                                  % (", ".join(sections) or "none"))
+            config = self.read_config(Config, path, name, arguments)
             try:
                 script = ScriptDirectory.from_config(config)
                 if os.path.isfile(os.path.join(script.dir, "env.py")):
@@ -162,6 +149,28 @@ class Project:
             except Exception as e:
                 last = last or e
         raise last
+
+    def read_config(self, Config, path, name, arguments):
+        """As the alembic command does: an .ini file and the pyproject.toml beside it make one."""
+        ini, toml = path, "pyproject.toml"
+        if os.path.basename(path) == "pyproject.toml":
+            ini, toml = ("alembic.ini" if os.path.isfile("alembic.ini") else None), path
+        options = {"ini_section": name, "cmd_opts": arguments}
+        if "toml_file" in inspect.signature(Config.__init__).parameters:
+            options["toml_file"] = toml
+        elif toml == path:
+            raise Refused("this Alembic does not read pyproject.toml",
+                          "upgrade to Alembic 1.16 or newer, or write an alembic.ini")
+        config = Config(ini, **options)
+        sections = config.file_config.sections()
+        if name not in sections and getattr(config, "toml_alembic_config", None):
+            config.file_config.add_section(name)
+        elif name not in sections:
+            located = [s for s in sections if config.file_config.has_option(s, "script_location")]
+            raise Refused("there is no section [%s] in %s" % (name, path),
+                          "sections with a script_location: %s; -n names one"
+                          % (", ".join(located) or "none"))
+        return config
 
     def version_table(self):
         """[name, schema] as far as env.py writes them out."""
