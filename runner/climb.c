@@ -39,9 +39,13 @@ static int upgrade_failed(struct walk *w, size_t i, const char *id, struct step_
     if (walk_differs(w, w->state, after, &d)) {
         f = walk_add_difference(w, "half-applied", r, STEP_UP, &d,
                                 "the failed upgrade leaves a part of its work");
+        bool python = str_eq(source_format(w->o->source), "alembic");
         f->hint = xstrdup(
-            "a revision that cannot run in a transaction should do one thing, or be written "
-            "so that it can run again");
+            python && w->o->engine == &engine_sqlite
+                ? "Python's sqlite3 makes and changes tables outside of transactions: let a "
+                  "revision do one thing, or write it so that it can run again"
+                : "a revision that cannot run in a transaction should do one thing, or be written "
+                  "so that it can run again");
     }
     return 0;
 }

@@ -23,9 +23,11 @@ static int offline_engine(const struct database *d, const struct engine **ret, s
         *ret = source_engine_hint(d->source);
     if (*ret)
         return 0;
-    err_set(err, ERR_USAGE, "the SQL in %s does not show which engine it is for",
+    err_set(err, ERR_USAGE,
+            "SQL for which engine? Neither --engine, a URL nor the migrations in %s "
+            "say it",
             source_dir(d->source));
-    return err_hint(err, "add --engine sqlite or --engine postgres");
+    return err_hint(err, "add --engine sqlite or --engine postgres, or \"engine:\" to belay.yaml");
 }
 
 /* What a range may ask for. */
@@ -161,6 +163,8 @@ static int step_failed(const struct database *d, const struct revision *r,
         err_at(&s->err, direction == STEP_DOWN && r->down_file ? r->down_file : r->file, 0, 0);
     add_lock_hint(&s->err);
     bool environment = line_is_environment(&s->err) || strcmp(s->err.sqlstate, "55P03") == 0;
+    if (settings_on(&d->cli->settings, OPT_VERBOSE))
+        error_print_trace(&s->err);
     error_print(&s->err);
     print_where(d, stderr);
     return environment ? EXIT_ENVIRONMENT : EXIT_FINDINGS;

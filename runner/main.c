@@ -1,6 +1,8 @@
 #include <locale.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "harness/base/cleanup.h"
 #include "runner/cli.h"
@@ -198,6 +200,13 @@ static int run(int argc, char **argv, struct err *err)
     return code;
 }
 
+/* A pipe whose reader has seen enough, as in `belay history | head`. */
+static bool is_closed_pipe(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    return poll(&p, 1, 0) == 1 && p.revents & POLLERR;
+}
+
 int main(int argc, char **argv)
 {
     setlocale(LC_CTYPE, "");  /* for widths of characters; numbers stay as in C */
@@ -209,7 +218,8 @@ int main(int argc, char **argv)
         error_print(&err);
         code = exit_code_for(err.code);
     }
-    if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_CLEAN) {
+    bool lost = fflush(stdout) != 0 || ferror(stdout);
+    if (lost && code == EXIT_CLEAN && !is_closed_pipe(STDOUT_FILENO)) {
         err_set(&err, ERR_ENV, "cannot write to stdout");
         error_print(&err);
         return EXIT_ENVIRONMENT;

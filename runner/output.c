@@ -15,7 +15,8 @@ int output_write(const char *path, const char *text, struct err *err)
 {
     if (!path) {
         fputs(text, stdout);
-        return fflush(stdout) == 0 ? 0 : err_errno(err, "cannot write to stdout");
+        /* EPIPE: the reader has seen enough */
+        return fflush(stdout) == 0 || errno == EPIPE ? 0 : err_errno(err, "cannot write to stdout");
     }
     struct stat st;
     if (stat(path, &st) < 0 || S_ISREG(st.st_mode))

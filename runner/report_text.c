@@ -12,8 +12,7 @@
 #define LIKE_SHOWN 3     /* findings that say the same, before the rest is counted */
 #define CHANGES_SHOWN 10 /* lines of a diff */
 #define REPLAYED_SHOWN 4 /* from so many on they share a line */
-#define STATEMENT_LINES 6
-#define TIMES_WIDTH 22 /* "up 999 ms  down 999 ms" */
+#define TIMES_WIDTH 22   /* "up 999 ms  down 999 ms" */
 #define ID_WIDTH 26
 
 enum mark {
@@ -249,23 +248,6 @@ static bool add_excerpt(struct str *out, const struct finding *f, const struct t
     return true;
 }
 
-static void add_statement(struct str *out, const char *statement, const struct terminal *t, int max)
-{
-    for (const char *p = statement; *p; max--) {
-        size_t n = strcspn(p, "\n");
-        if (max == 0) {
-            str_add(out, t->utf8 ? "    | …\n" : "    | ...\n");
-            return;
-        }
-        _cleanup_free_ char *raw = xstrndup(p, n);
-        _cleanup_free_ char *line = text_printable(raw);
-        str_add(out, "    | ");
-        text_fit(out, t, line, t->width - 6, false);
-        str_addc(out, '\n');
-        p += n + (p[n] == '\n');
-    }
-}
-
 static void add_labelled(struct str *out, const struct terminal *t, const char *label,
                          const char *text)
 {
@@ -333,11 +315,11 @@ static void add_finding(struct str *out, const struct check_result *r, const str
         str_addc(out, '\n');
         return; /* known and accepted: the details are with -v */
     }
-    /* an excerpt where SQL failed; elsewhere the place alone says enough */
-    bool sql = f->statement || *f->sqlstate;
-    bool shown = sql && add_excerpt(out, f, t);
+    /* an excerpt where something failed that ran; elsewhere the place alone says enough */
+    bool ran = f->statement || *f->sqlstate || f->trace;
+    bool shown = ran && add_excerpt(out, f, t) && str_ends(f->file, ".sql");
     if (f->statement && (o->verbose || !shown))
-        add_statement(out, f->statement, t, o->verbose ? -1 : STATEMENT_LINES);
+        statement_add(out, t, f->statement, o->verbose ? -1 : STATEMENT_LINES);
     size_t max = o->verbose || f->nchanges <= CHANGES_SHOWN + 1 ? f->nchanges : CHANGES_SHOWN;
     for (size_t i = 0; i < max; i++)
         report_change(f->changes[i].text, t, 4, out);

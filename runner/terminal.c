@@ -164,6 +164,26 @@ void text_wrap(struct str *s, const struct terminal *t, const char *text, int co
     }
 }
 
+void statement_add(struct str *out, const struct terminal *t, const char *statement, int max)
+{
+    _cleanup_free_ char *trimmed = xstrdup(statement + strspn(statement, " \t\r\n"));
+    for (size_t n = strlen(trimmed); n && strchr(" \t\r\n", trimmed[n - 1]);)
+        trimmed[--n] = '\0';
+    for (const char *p = trimmed; *p; max--) {
+        size_t n = strcspn(p, "\n");
+        if (max == 0) {
+            str_add(out, t->utf8 ? "    | …\n" : "    | ...\n");
+            return;
+        }
+        _cleanup_free_ char *raw = xstrndup(p, n);
+        _cleanup_free_ char *line = text_printable(raw);
+        str_add(out, "    | ");
+        text_fit(out, t, line, t->width - 6, false);
+        str_addc(out, '\n');
+        p += n + (p[n] == '\n');
+    }
+}
+
 void trace_add(struct str *s, const char *trace)
 {
     while (*trace) {
@@ -179,6 +199,7 @@ void error_print_trace(const struct err *err)
 {
     _cleanup_str_ struct str s = {0};
     trace_add(&s, err->trace ? err->trace : "");
+    fflush(stdout);
     fputs(str_get(&s), stderr);
 }
 
@@ -203,6 +224,8 @@ void error_print(const struct err *err)
     if (*err->sqlstate)
         str_addf(&s, " (SQLSTATE %s)", err->sqlstate);
     str_addc(&s, '\n');
+    if (err->statement && err->file && !str_ends(err->file, ".sql"))
+        statement_add(&s, &t, err->statement, STATEMENT_LINES);
     if (err->detail) {
         str_add(&s, "  ");
         text_wrap(&s, &t, err->detail, 2, 2);

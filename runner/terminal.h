@@ -45,10 +45,15 @@ void text_fit(struct str *s, const struct terminal *t, const char *text, int wid
  */
 void text_wrap(struct str *s, const struct terminal *t, const char *text, int column, int indent);
 
+enum { STATEMENT_LINES = 6 };
+
+/* Adds the first max lines of an SQL statement, -1 for all, indented and harmless. */
+void statement_add(struct str *s, const struct terminal *t, const char *statement, int max);
 /* Adds a trace (struct err) line by line, indented and harmless. */
 void trace_add(struct str *s, const char *trace);
 
-/* One error on stderr: place, message, statement or detail when known, hint. */
+/* One error on stderr: place, message, the statement where the place is not SQL itself, detail,
+ * hint. */
 void error_print(const struct err *err);
 /* Its trace, if any, for -v. */
 void error_print_trace(const struct err *err);

@@ -279,6 +279,27 @@ START_TEST(what_cannot_be_written_is_an_error)
 }
 END_TEST
 
+/* Into a pipe that nobody reads any more, as `| head` leaves it: quiet, and the exit code stands. */
+START_TEST(a_reader_that_has_seen_enough_is_no_error)
+{
+    static const char *const commands[] = {"help", "history --dir closed",
+                                           "check closed --engine sqlite", "help check"};
+    write_file("closed/1_a.sql", "-- migrate:up\ncreate table t (a int);\n"
+                                 "-- migrate:down\ndrop table t;\n");
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        _cleanup_free_ char *shell = xasprintf("rm -f f; mkfifo f; exec 3<>f 4>f 3<&-; %s %s >&4",
+                                               getenv("BELAY_BIN"), commands[i]);
+        const char *const argv[] = {"sh", "-c", shell, NULL};
+        _cleanup_proc_result_ struct proc_result r = {0};
+        _cleanup_err_ struct err err = {0};
+        const struct proc_options o = {.argv = argv, .dir = folder};
+        ck_assert_msg(proc_run(&o, &r, &err) == 0, "%s", err.message);
+        ck_assert_msg(r.status == 0, "%s: %d %s", commands[i], r.status, str_get(&r.errors));
+        ck_assert_str_eq(str_get(&r.errors), "");
+    }
+}
+END_TEST
+
 START_TEST(init_writes_a_file_that_belay_reads_and_never_overwrites)
 {
     write_file("new/db/migrations/20240101000000_a.sql",
@@ -624,6 +645,7 @@ int main(void)
     SUITE_ADD(s, diff_tells_equal_from_different_by_exit_code);
     SUITE_ADD(s, a_snapshot_file_stands_for_its_database);
     SUITE_ADD(s, what_cannot_be_written_is_an_error);
+    SUITE_ADD(s, a_reader_that_has_seen_enough_is_no_error);
     SUITE_ADD(s, init_writes_a_file_that_belay_reads_and_never_overwrites);
     SUITE_ADD(s, check_says_clean_with_0_and_findings_with_1);
     SUITE_ADD(s, fail_on_decides_the_exit_code);

@@ -1,5 +1,5 @@
 /*
- * Commands as a source: a small tool written in shell, on both engines, and a Django project.
+ * Commands as a source: a small tool written in shell, on both engines.
  *
  * The tool has one folder of files, m/ID.up.sql and m/ID.down.sql, and a version table of its own.
  */
@@ -707,118 +707,6 @@ START_TEST(urls_of_databases_are_found_in_commands)
 }
 END_TEST
 
-/* ---- Django ---- */
-
-static const char settings[] =
-    "import os\n"
-    "from urllib.parse import urlsplit, unquote, parse_qs\n"
-    "url = urlsplit(os.environ['DATABASE_URL'])\n"
-    "if url.scheme == 'sqlite':\n"
-    "    database = {'ENGINE': 'django.db.backends.sqlite3', 'NAME': unquote(url.path)[1:]}\n"
-    "else:\n"
-    "    database = {'ENGINE': 'django.db.backends.postgresql', 'NAME': url.path[1:],\n"
-    "                'USER': url.username, 'PASSWORD': url.password or '',\n"
-    "                'HOST': url.hostname or parse_qs(url.query)['host'][0],\n"
-    "                'PORT': url.port or ''}\n"
-    "DATABASES = {'default': database}\n"
-    "SECRET_KEY = 'x'\n"
-    "INSTALLED_APPS = ['shop']\n"
-    "DEFAULT_AUTO_FIELD = 'django.db.models.AutoField'\n";
-
-static const char migration[] = "from django.db import migrations, models\n"
-                                "class Migration(migrations.Migration):\n"
-                                "    dependencies = [%s]\n"
-                                "    operations = [%s]\n";
-
-static void write_migration(const struct project *p, const char *name, const char *needs,
-                            const char *operation)
-{
-    _cleanup_free_ char *path = xasprintf("shop/migrations/%s.py", name);
-    _cleanup_str_ struct str text = {0};
-    for (const char *m = migration; *m; m++) {
-        bool place = m[0] == '%' && m[1] == 's';
-        if (place)
-            str_add(&text, strstr(m + 1, "%s") ? needs : operation);
-        else
-            str_addc(&text, *m);
-        m += place;
-    }
-    write_text(p, path, str_get(&text));
-}
-
-static struct proc_result check_django(const struct engine *e, const char *reverse)
-{
-    static const struct file files[] = {
-        {"manage.py", "import os, sys\n"
-                      "os.environ['DJANGO_SETTINGS_MODULE'] = 'settings'\n"
-                      "from django.core.management import execute_from_command_line\n"
-                      "execute_from_command_line(sys.argv)\n"},
-        {"settings.py", settings},
-        {"shop/__init__.py", ""},
-        {"shop/migrations/__init__.py", ""},
-        {"belay.yaml", "command:\n"
-                       "  list: /usr/bin/python3 manage.py showmigrations --plan\n"
-                       "  up: /usr/bin/python3 manage.py migrate {app} {name}\n"
-                       "  down: /usr/bin/python3 manage.py migrate {app} {previous_in_app}\n"
-                       "  up_all: /usr/bin/python3 manage.py migrate\n"
-                       "  file: \"{app}/migrations/{name}.py\"\n"
-                       "  version_tables: [django_migrations]\n"},
-        {NULL, NULL}};
-    struct project p;
-    struct err err = {0};
-    struct proc_result r = {0};
-    project_init(&p, e);
-    folder_fill(p.dir, files);
-    write_migration(&p, "0001_initial", "",
-                    "migrations.CreateModel('Item', [('id', models.AutoField(primary_key=True)), "
-                    "('name', models.CharField(max_length=20))])");
-    _cleanup_free_ char *sql =
-        xasprintf("migrations.RunSQL('create index item_name on shop_item (name)', "
-                  "reverse_sql='%s')",
-                  reverse);
-    write_migration(&p, "0002_index", "('shop', '0001_initial')", sql);
-    const char *const argv[] = {getenv("BELAY_BIN"), "check", "--engine",
-                                engine_name(e),      p.dir,   NULL};
-    const struct proc_options o = {
-        .argv = argv, .env = (const char *[]){"DATABASE_URL", "PYTHONDONTWRITEBYTECODE=1", NULL}};
-    ASSERT_OK(proc_run(&o, &r, &err), &err);
-    project_close(&p);
-    return r;
-}
-
-START_TEST(a_clean_django_project_has_no_findings)
-{
-    struct proc_result r = check_django(engines[_i], "drop index item_name");
-    ck_assert_msg(r.status == 0, "%s%s", str_get(&r.output), str_get(&r.errors));
-    has(str_get(&r.output), "shop.0002_index");
-    has(str_get(&r.output), "straight run: equal");
-    proc_result_release(&r);
-}
-END_TEST
-
-START_TEST(an_index_that_django_leaves_behind_is_found)
-{
-    struct proc_result r = check_django(engines[_i], "select 1");
-    ck_assert_msg(r.status == 1, "%s%s", str_get(&r.output), str_get(&r.errors));
-    has(str_get(&r.output), "shop.0002_index: downgrade-leaves-trace");
-    has(str_get(&r.output), "shop/migrations/0002_index.py");
-    has(str_get(&r.output), "item_name");
-    has(str_get(&r.output), "1 error");
-    proc_result_release(&r);
-}
-END_TEST
-
-static bool has_django(void)
-{
-    struct proc_result r = {0};
-    struct err err = {0};
-    const char *const argv[] = {"/usr/bin/python3", "-c", "import django, psycopg2", NULL};
-    bool found = proc_run(&(struct proc_options){.argv = argv}, &r, &err) == 0 && r.status == 0;
-    proc_result_release(&r);
-    err_release(&err);
-    return found;
-}
-
 int main(void)
 {
     Suite *s = suite_create("command");
@@ -847,12 +735,5 @@ int main(void)
     SUITE_ADD(s, an_engine_is_needed_and_only_one_kind_of_source);
     SUITE_ADD(s, without_current_the_list_must_have_marks);
     SUITE_ADD(s, urls_of_databases_are_found_in_commands);
-    /* without Django the suite counts fewer tests, and says so */
-    if (has_django()) {
-        SUITE_ADD_LOOP(s, a_clean_django_project_has_no_findings, 2);
-        SUITE_ADD_LOOP(s, an_index_that_django_leaves_behind_is_found, 2);
-    } else {
-        printf("# skipped: /usr/bin/python3 has no Django with psycopg2\n");
-    }
     return fixture_run(s);
 }

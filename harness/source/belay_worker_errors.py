@@ -2,6 +2,7 @@
 
 import ast
 import os
+import sys
 import traceback
 
 HERE = os.path.dirname(__file__)
@@ -107,6 +108,13 @@ def describe(exc, path=None, last_sql=None):
                      line=exc.lineno or 0, column=exc.offset or 0)
     elif type(exc).__module__.split(".")[0] != "alembic":
         error["message"] = "%s: %s" % (type(exc).__name__, str(exc).strip())
+        if isinstance(exc, ImportError):
+            error["hint"] = ("this is %s: --python names another interpreter, and prepend_sys_path in "
+                             "Alembic's configuration the folder of the project's own modules"
+                             % sys.executable)
+    elif str(exc).startswith("Target database is not up to date"):
+        error.update(message="the database is not at head, and autogenerate compares the models "
+                             "with it", hint="\"belay upgrade\" first")
     if path and "file" not in error:
         line = frame_in(exc, path)[0]
         if line:
@@ -123,7 +131,8 @@ def describe(exc, path=None, last_sql=None):
 
 
 def short_stack(exc):
-    """The stack from the project's first line on: not how belay and Alembic came to it."""
+    """The stack from the project's first line on, without how belay and Alembic came to it and
+    where they went from there."""
     tb = exc.__traceback__
     while tb and not is_of_project(tb.tb_frame.f_code.co_filename):
         tb = tb.tb_next
@@ -132,5 +141,16 @@ def short_stack(exc):
         tb = tb.tb_next
     while tb and not is_of_project(tb.tb_frame.f_code.co_filename):
         tb = tb.tb_next
-    lines = traceback.format_exception(type(exc), exc, tb or entry, chain=False)
+    lines, left_out = ["Traceback (most recent call last):\n"], 0
+    for frame in traceback.extract_tb(tb or entry):
+        if is_of_project(frame.filename):
+            lines += say_left_out(left_out) + traceback.format_list([frame])
+            left_out = 0
+        else:
+            left_out += 1
+    lines += say_left_out(left_out) + traceback.format_exception_only(type(exc), exc)
     return "".join(lines)[-8000:]
+
+
+def say_left_out(n):
+    return ["  (%d %s of libraries)\n" % (n, "frame" if n == 1 else "frames")] if n else []

@@ -47,7 +47,7 @@ int source_open(const struct source_options *o, struct source **ret, struct err 
     if (!alembic)
         return -1;
     err_set(err, ERR_CONFIG, "no alembic.ini in %s", dir);
-    return err_hint(err, "name it with --config, or ALEMBIC_CONFIG");
+    return err_hint(err, "-c FILE or ALEMBIC_CONFIG names it");
 }
 
 void source_free(struct source *s)

@@ -172,7 +172,8 @@ static int nothing_found(const char *dir, struct err *err)
     for (size_t i = 0; sql_formats[i].name; i++)
         str_addf(&looked, "%s%s", i ? ", " : "", sql_formats[i].looks_like);
     err_set(err, ERR_CONFIG, "no migrations found in %s", dir);
-    err_hint(err, "looked there, in migrations and in db/migrations for %s", str_get(&looked));
+    err_hint(err, "looked for alembic.ini, and there, in migrations and in db/migrations for %s",
+             str_get(&looked));
     return err_at(err, dir, 0, 0);
 }
 
