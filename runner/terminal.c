@@ -40,49 +40,6 @@ void style_add(struct str *s, const struct terminal *t, enum style style, const 
         str_add(s, text);
 }
 
-/* Length of the UTF-8 character at p; 0 for a byte that begins none. */
-static size_t char_length(const char *p)
-{
-    for (size_t n = 1; n <= 4; n++) {
-        if (utf8_valid(p, n, NULL))
-            return n;
-        if (!p[n])
-            break; /* utf8_valid must not see past the end */
-    }
-    return 0;
-}
-
-static bool is_control(const char *p, size_t n)
-{
-    unsigned char c = (unsigned char)*p;
-    if (c < 0x20 || c == 0x7f)
-        return true;
-    /* C1 controls; and the marks that turn the direction of text around */
-    return (n == 2 && c == 0xc2 && (unsigned char)p[1] < 0xa0) ||
-           (n == 3 && (strncmp(p, "\u202a", 3) >= 0 && strncmp(p, "\u202e", 3) <= 0));
-}
-
-char *text_printable(const char *text)
-{
-    struct str s = {0};
-    for (const char *p = text; *p;) {
-        size_t n = char_length(p);
-        if (*p == '\n')
-            str_add(&s, "\\n");
-        else if (*p == '\t')
-            str_add(&s, "\\t");
-        else if (*p == '\r')
-            str_add(&s, "\\r");
-        else if (n == 0 || is_control(p, n))
-            for (size_t i = 0; i < (n ? n : 1); i++)
-                str_addf(&s, "\\x%02x", (unsigned char)p[i]);
-        else
-            str_addn(&s, p, n);
-        p += n ? n : 1;
-    }
-    return str_take(&s);
-}
-
 /* The code point of the n bytes at p, which are one UTF-8 character. */
 static wchar_t code_point(const char *p, size_t n)
 {
@@ -103,7 +60,7 @@ static wchar_t code_point(const char *p, size_t n)
 /* Columns of the character at p; *ret_n is its length in bytes. */
 static int char_width(const char *p, size_t *ret_n)
 {
-    size_t n = char_length(p);
+    size_t n = utf8_char_length(p, strnlen(p, 4));
     *ret_n = n ? n : 1;
     if (n <= 1)
         return 1;

@@ -1,6 +1,6 @@
 /*
- * What a stream can show: colour, UTF-8, width. And text for people: cut and padded by columns,
- * control characters made harmless, long lines wrapped.
+ * What a stream can show: colour, UTF-8, width. And text for people: cut and padded by columns, long
+ * lines wrapped.
  */
 #ifndef BELAY_TERMINAL_H
 #define BELAY_TERMINAL_H
@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "harness/base/err.h"
+#include "harness/base/printable.h"
 #include "harness/base/str.h"
 
 struct terminal {
@@ -33,9 +34,6 @@ enum style {
 /* Adds text in a style; the text itself must be printable. */
 void style_add(struct str *s, const struct terminal *t, enum style style, const char *text);
 
-/* A copy of text that is safe to print on one line: control characters and bytes that are not UTF-8
- * become \n, \t, \x1b. The caller owns the result. */
-char *text_printable(const char *text);
 /* Columns that printable text takes. */
 int text_width(const char *text);
 /* Adds printable text cut to width columns ("…" or "..." at its end) and, with pad, filled up with

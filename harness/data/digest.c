@@ -40,16 +40,33 @@ bool digest_left_out(const struct digest_options *o, const char *schema, const c
     return schema_is_version_table(&options, schema, table);
 }
 
-/* Ends the transaction that only read. A request to stop that comes in between is consumed by the
- * first try. */
-static int end_reading(struct db *db, struct err *err)
+int reading_begin(struct db *db, bool *ret_own, struct err *err)
 {
-    if (db_run(db, "rollback", DB_RUN_WHOLE, NULL, err) == 0)
+    bool postgres = db_engine(db) == &engine_postgres, own = !db_in_transaction(db);
+    _cleanup_str_ struct str sql = {0};
+    if (own)
+        str_add(&sql, postgres ? "begin isolation level repeatable read, read only;" : "begin;");
+    if (postgres)
+        str_add(&sql, digest_settings_local_sql);
+    *ret_own = own;
+    if (!sql.len || db_run(db, sql.p, DB_RUN_WHOLE, NULL, err) == 0)
         return 0;
+    return reading_end(db, own, -1, err);
+}
+
+int reading_end(struct db *db, bool own, int result, struct err *err)
+{
+    struct err after = {0};
+    bool failed =
+        own && db_in_transaction(db) && db_run(db, "rollback", DB_RUN_WHOLE, NULL, &after) < 0;
+    /* a request to stop that came in between was consumed by the first try */
     _cleanup_err_ struct err ignored = {0};
-    if (db_in_transaction(db))
+    if (failed && db_in_transaction(db))
         db_run(db, "rollback", DB_RUN_WHOLE, NULL, &ignored);
-    return -1;
+    if (failed && result == 0)
+        err_move(err, &after);
+    err_release(&after);
+    return failed ? -1 : result;
 }
 
 int digest_read(struct db *db, const struct strv *names, const struct digest_options *options,
@@ -57,25 +74,12 @@ int digest_read(struct db *db, const struct strv *names, const struct digest_opt
 {
     const struct digest_options none = {0};
     const struct digest_options *o = options ? options : &none;
-    bool postgres = db_engine(db) == &engine_postgres, own = !db_in_transaction(db);
-    _cleanup_str_ struct str begin = {0};
-    if (own)
-        str_add(&begin, postgres ? "begin isolation level repeatable read, read only;" : "begin;");
-    if (postgres)
-        str_add(&begin, digest_settings_local_sql);
+    bool own, postgres = db_engine(db) == &engine_postgres;
     struct digest_set set = {0};
-    int r = begin.len ? db_run(db, begin.p, DB_RUN_WHOLE, NULL, err) : 0;
-    if (r == 0)
-        r = (postgres ? digest_read_postgres : digest_read_sqlite)(db, names, o, &set, err);
-    if (own && db_in_transaction(db)) {
-        struct err after = {0};
-        if (end_reading(db, &after) < 0 && r == 0) {
-            err_move(err, &after);
-            r = -1;
-        }
-        err_release(&after);
-    }
-    if (r < 0) {
+    if (reading_begin(db, &own, err) < 0)
+        return -1;
+    int r = (postgres ? digest_read_postgres : digest_read_sqlite)(db, names, o, &set, err);
+    if (reading_end(db, own, r, err) < 0) {
         digest_set_release(&set);
         return -1;
     }

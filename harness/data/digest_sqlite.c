@@ -82,18 +82,17 @@ static size_t add_bytes(struct str *s, sqlite3_stmt *stmt, int i)
     return s->len - before;
 }
 
-static void add_row(struct reading *r, sqlite3_stmt *stmt, struct digest_sum *sum,
-                    struct digest_value *values)
+void digest_sqlite_row(struct str *bytes, sqlite3_stmt *stmt, int first,
+                       struct digest_value *values, size_t n)
 {
-    str_clear(&r->bytes);
-    for (size_t i = 0; i < sum->ncolumns; i++)
-        values[i].len = add_bytes(&r->bytes, stmt, (int)i);
-    const char *p = str_get(&r->bytes); /* stands still from here on */
-    for (size_t i = 0; i < sum->ncolumns; i++) {
+    str_clear(bytes);
+    for (size_t i = 0; i < n; i++)
+        values[i].len = add_bytes(bytes, stmt, first + (int)i);
+    const char *p = str_get(bytes); /* stands still from here on */
+    for (size_t i = 0; i < n; i++) {
         values[i].bytes = values[i].len ? p : NULL;
         p += values[i].len;
     }
-    digest_sum_row(sum, values);
 }
 
 static int read_rows(struct reading *r, const char *quoted, struct digest_sum *sum, struct err *err)
@@ -110,8 +109,10 @@ static int read_rows(struct reading *r, const char *quoted, struct digest_sum *s
         return sqlite_handle_error(r->db, err);
     struct digest_value *values = xcalloc(sum->ncolumns, sizeof(*values));
     int rc;
-    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
-        add_row(r, stmt, sum, values);
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        digest_sqlite_row(&r->bytes, stmt, 0, values, sum->ncolumns);
+        digest_sum_row(sum, values);
+    }
     int result = rc == SQLITE_DONE ? 0 : sqlite_handle_error(r->db, err);
     sqlite3_finalize(stmt);
     free(values);
@@ -222,8 +223,7 @@ static int read_listed(struct reading *r, const char *sql, const char *name, boo
     return 0;
 }
 
-/* The name that db_quote_ident() wrote. */
-static char *unquoted(const char *name)
+char *digest_sqlite_unquoted(const char *name)
 {
     if (*name != '"')
         return xstrdup(name);
@@ -249,7 +249,7 @@ static int read_named(struct reading *r, const struct strv *names, struct err *e
         if ((i && strcmp(name, sorted.v[i - 1]) == 0) ||
             (sequence && strv_has(names, name + prefix)))
             continue;
-        _cleanup_free_ char *table = unquoted(sequence ? name + prefix : name);
+        _cleanup_free_ char *table = digest_sqlite_unquoted(sequence ? name + prefix : name);
         if (read_listed(r, named_sql, table, !sequence, err) < 0)
             return -1;
     }

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "harness/data/digest.h"
+#include "harness/data/digest_impl.h"
 
 static uint64_t avalanche(uint64_t x)
 {
@@ -158,6 +158,30 @@ static bool is_null(const char *p, const char *end)
     return end - p >= 2 && p[0] == '\\' && p[1] == 'N' && (end - p == 2 || p[2] == '\t');
 }
 
+static inline const char *field(const char *p, const char *end, struct str *scratch,
+                                struct digest_value *ret)
+{
+    const char *stop = next_special(p, end);
+    if (stop == end || *stop == '\t') {
+        *ret = (struct digest_value){p, (size_t)(stop - p)};
+        return stop;
+    }
+    if (is_null(p, end)) {
+        *ret = (struct digest_value){NULL, 0};
+        return p + 2;
+    }
+    stop = unescape(p, stop, end, scratch);
+    if (stop)
+        *ret = (struct digest_value){scratch->p, scratch->len};
+    return stop;
+}
+
+const char *copy_field(const char *p, const char *end, struct str *scratch,
+                       struct digest_value *ret)
+{
+    return field(p, end, scratch, ret);
+}
+
 int digest_sum_copy_row(struct digest_sum *d, const char *line, size_t len, struct str *scratch,
                         struct err *err)
 {
@@ -167,19 +191,12 @@ int digest_sum_copy_row(struct digest_sum *d, const char *line, size_t len, stru
     uint64_t row = 0;
     for (size_t i = 0; i < d->ncolumns; i++) {
         struct digest_column *c = &d->columns[i];
-        const char *stop = next_special(p, end);
-        if (stop == end || *stop == '\t') {
-            row += add_value(c, p, (size_t)(stop - p));
-        } else if (is_null(p, end)) {
-            row += add_value(c, NULL, 0);
-            stop = p + 2;
-        } else {
-            stop = unescape(p, stop, end, scratch);
-            if (!stop)
-                return err_set(err, ERR_CONFIG, "a line of COPY has a wrong escape in column %s",
-                               c->name);
-            row += add_value(c, scratch->p, scratch->len);
-        }
+        struct digest_value value;
+        const char *stop = field(p, end, scratch, &value);
+        if (!stop)
+            return err_set(err, ERR_CONFIG, "a line of COPY has a wrong escape in column %s",
+                           c->name);
+        row += add_value(c, value.bytes, value.len);
         if ((stop < end) != (i + 1 < d->ncolumns))
             return err_set(err, ERR_CONFIG, "a line of COPY has %s values than columns (%zu)",
                            stop < end ? "more" : "fewer", d->ncolumns);
