@@ -90,7 +90,7 @@ START_TEST(everything_that_is_documented_is_read)
     ck_assert_str_eq(c.rows[0].table, "public.plans");
     ck_assert_str_eq(c.rows[0].sql, "insert into plans values (1)");
     ck_assert_ptr_null(c.rows[0].at);
-    ck_assert_int_eq(c.rows[1].line, 19);
+    ck_assert_int_eq(c.rows[1].line, 20);
     ck_assert_str_eq(c.rows[1].at, "4f1c");
     ck_assert_msg(str_starts(c.rows[1].sql, "# what lasts"), "%s", c.rows[1].sql);
     ck_assert_uint_eq(c.nignores, 1);
