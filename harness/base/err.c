@@ -15,6 +15,8 @@ void err_release(struct err *e)
     free(e->detail);
     free(e->trace);
     free(e->statement);
+    free(e->db_column);
+    free(e->db_constraint);
     free(e->file);
     memset(e, 0, sizeof(*e));
 }
@@ -96,6 +98,8 @@ void err_copy(struct err *to, const struct err *from)
     copy.detail = xstrdup(from->detail);
     copy.trace = xstrdup(from->trace);
     copy.statement = xstrdup(from->statement);
+    copy.db_column = xstrdup(from->db_column);
+    copy.db_constraint = xstrdup(from->db_constraint);
     copy.file = xstrdup(from->file);
     err_release(to);
     *to = copy;

@@ -33,6 +33,8 @@ struct err {
     char *trace;      /* many lines, to be shown as they are: a stack, what a program printed; or
                          NULL */
     char *statement;  /* the statement that failed, or NULL */
+    char *db_column;  /* the names of what refused a row, where the engine gives them: or NULL */
+    char *db_constraint;
     char *file;       /* file at fault, or NULL */
     int line;         /* 1-based, 0 when unknown */
     int column;       /* 1-based in characters, 0 when unknown */

@@ -108,6 +108,8 @@ static int fail_result(struct pg_db *p, const PGresult *res, struct err *err)
                                 context ? context : "");
     if (state)
         snprintf(err->sqlstate, sizeof(err->sqlstate), "%s", state);
+    err->db_column = xstrdup(PQresultErrorField(res, PG_DIAG_COLUMN_NAME));
+    err->db_constraint = xstrdup(PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME));
     return -1;
 }
 
