@@ -502,7 +502,7 @@ START_TEST(the_environment_leads_to_the_scratch_database_and_nowhere_else)
         {"PGSERVICE", "live"},          {"PGDATABASE", "live"},   {"PGPASSWORD", "secret"},
         {"APP_URL", "mysql://live/x"},  {"DB_HOST", "live"},      {"POSTGRES_DB", "live"},
         {"X", "postgresql+x://live/x"}, {"Y", "jdbc:db2://live"}, {"DATABASE_URL", "sqlite:live"}};
-    c.up = "env >env; " UP;
+    c.up = "(echo; env) >env; " UP; /* no variable is the first line */
     project_init(&p, engines[_i]);
     struct err err = {0};
     ASSERT_OK(project_source(&p, &c, &err), &err);
