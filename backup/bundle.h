@@ -60,6 +60,8 @@ struct bundle_write_options {
     const char *key_file; /* 32 bytes, or 64 hexadecimal digits; NULL: not encrypted */
 };
 
+/* What bundle_create() would refuse: a path that exists, a key that cannot be used. */
+int bundle_create_check(const char *path, const char *key_file, struct err *err);
 /* path must not exist. */
 int bundle_create(const char *path, const struct bundle_write_options *o,
                   struct bundle_writer **ret, struct err *err);

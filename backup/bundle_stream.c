@@ -106,6 +106,14 @@ static void crypt_free(struct bundle_crypt *c)
     free(c);
 }
 
+int bundle_key_check(const char *key_file, struct err *err)
+{
+    unsigned char key[KEY_SIZE];
+    int rc = key_read(key_file, key, err);
+    sodium_memzero(key, sizeof(key));
+    return rc;
+}
+
 /* ---- writing ---- */
 
 static int put(struct bundle_out *o, const void *data, size_t len, struct err *err)

@@ -27,6 +27,9 @@ struct bundle_out {
     struct bundle_crypt *crypt;
 };
 
+/* Whether the file holds a key that can be used. */
+int bundle_key_check(const char *key_file, struct err *err);
+
 int bundle_out_init(struct bundle_out *ret, int fd, const char *path, const char *key_file,
                     struct err *err);
 int bundle_out_write(struct bundle_out *o, const void *data, size_t len, struct err *err);

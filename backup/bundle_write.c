@@ -22,13 +22,20 @@ struct bundle_writer {
     _Atomic uint64_t written;
 };
 
-int bundle_create(const char *path, const struct bundle_write_options *o,
-                  struct bundle_writer **ret, struct err *err)
+int bundle_create_check(const char *path, const char *key_file, struct err *err)
 {
     if (file_exists(path) || dir_exists(path)) {
         err_set(err, ERR_ENV, "%s exists", path);
         return err_hint(err, "a bundle never replaces a file: choose another name");
     }
+    return key_file ? bundle_key_check(key_file, err) : 0;
+}
+
+int bundle_create(const char *path, const struct bundle_write_options *o,
+                  struct bundle_writer **ret, struct err *err)
+{
+    if (bundle_create_check(path, NULL, err) < 0)
+        return -1;
     struct bundle_writer *w = xcalloc(1, sizeof(*w));
     _cleanup_free_ char *dir = path_dir(path);
     w->path = xstrdup(path);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "harness/base/cleanup.h"
 #include "harness/base/str.h"
@@ -102,6 +103,19 @@ int dir_sync(const char *path, struct err *err)
     if (fd < 0 || file_sync(fd) < 0)
         return err_errno(err, "cannot sync folder %s", path);
     return 0;
+}
+
+int dir_room(const char *path, uint64_t bytes, struct err *err)
+{
+    struct statvfs s;
+    if (statvfs(path, &s) < 0)
+        return err_errno(err, "cannot look at folder %s", path);
+    uint64_t free_bytes = (uint64_t)s.f_bavail * s.f_frsize;
+    if (free_bytes >= bytes)
+        return 0;
+    err_set(err, ERR_ENV, "%s has %llu MB free, %llu MB may be needed", path,
+            (unsigned long long)(free_bytes >> 20), (unsigned long long)(bytes >> 20) + 1);
+    return err_hint(err, "free some space, or choose another folder");
 }
 
 int file_replace(const char *path, const void *data, size_t len, unsigned mode, struct err *err)

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "harness/base/err.h"
 
@@ -32,6 +33,9 @@ int file_write(int fd, const void *data, size_t len);
 int file_sync(int fd);
 /* Makes what was created, renamed or removed in the folder durable. */
 int dir_sync(const char *path, struct err *err);
+
+/* ERR_ENV when the file system of the folder has less room than that for whoever runs belay. */
+int dir_room(const char *path, uint64_t bytes, struct err *err);
 
 bool file_exists(const char *path);
 bool dir_exists(const char *path);

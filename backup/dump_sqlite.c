@@ -1,0 +1,305 @@
+/*
+ * SQLite into a bundle. The pages are copied into a file beside the bundle first, as fast as the disk
+ * can: only that long other programs' writes wait (with a WAL they do not wait at all). Checks, digests
+ * and compression then read the copy, which is removed in the end.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backup/backup_impl.h"
+#include "backup/part.h"
+#include "backup/partial.h"
+#include "backup/restore_sqlite.h"
+#include "backup/sqlite_copy.h"
+#include "backup/workers.h"
+#include "harness/base/file.h"
+#include "harness/engine/sqlite_handle.h"
+#include "harness/engine/url.h"
+#include "harness/schema/schema.h"
+
+enum {
+    PART_SIZE = 8 << 20, /* plain bytes of a part */
+    PIECE = 256 << 10,
+    CHECK_LINES = 100, /* how many findings of a check are recorded */
+};
+
+/* ---- the copy ---- */
+
+/*
+ * Two sessions on the source. One reads it in a transaction, so that it stays as it is. With a
+ * rollback journal the other takes the lock that keeps writers from beginning: a mere reader would
+ * let one come as far as locking other readers out (and sqlite3_backup refuses a source that holds
+ * that lock itself).
+ */
+struct source {
+    struct db *db, *guard;
+};
+
+static void source_release(struct source *s)
+{
+    db_close(s->db);
+    db_close(s->guard);
+}
+
+static int open_session(const struct backup_options *o, const char *sql, struct db **ret,
+                        struct err *err)
+{
+    int ran;
+    if (db_open(&engine_sqlite, o->url, DB_OPEN_DEFAULT, ret, err) < 0)
+        return -1;
+    sqlite3_busy_timeout(db_handle(*ret), o->lock_timeout_ms);
+    return db_run(*ret, sql, DB_RUN_WHOLE, &ran, err);
+}
+
+static int freeze(const struct backup_options *o, struct source *s, struct err *err)
+{
+    static const char read[] = "begin; select count(*) from main.sqlite_schema";
+    _cleanup_free_ char *mode = NULL;
+    if (open_session(o, "", &s->guard, err) < 0 ||
+        db_query_text(s->guard, "pragma main.journal_mode", NULL, 0, &mode, err) < 0)
+        return -1;
+    int ran;
+    bool lock = !str_eq(mode, "wal") && sqlite3_db_readonly(db_handle(s->guard), "main") != 1;
+    if (lock && db_run(s->guard, "begin immediate", DB_RUN_WHOLE, &ran, err) < 0)
+        return -1;
+    return open_session(o, read, &s->db, err);
+}
+
+static int copy_pages(struct dump *d, sqlite3 *from, const char *path, int page_size,
+                      struct err *err)
+{
+    _cleanup_sqlite_ sqlite3 *to = NULL;
+    if (sqlite_copy_open(path, SQLITE_OPEN_READWRITE, &to, err) < 0)
+        return -1;
+    sqlite3_exec(to, "pragma journal_mode = off; pragma synchronous = off", NULL, NULL, NULL);
+    sqlite3_backup *b = sqlite3_backup_init(to, "main", from, "main");
+    if (!b)
+        return err_set(err, ERR_ENV, "cannot copy to %s: %s", path, sqlite3_errmsg(to));
+    int rc = sqlite_copy_run(b, to, page_size, d->meter, err);
+    sqlite3_backup_finish(b);
+    return rc;
+}
+
+/* Copies the database into a new file in the bundle's folder, and begins the bundle. */
+static int copy(struct dump *d, struct partial *ret, struct err *err)
+{
+    _cleanup_(source_release) struct source source = {0};
+    if (freeze(d->options, &source, err) < 0)
+        return -1;
+    sqlite3 *from = db_handle(source.db);
+    int64_t page_size, pages;
+    if (sqlite_pragma(from, "page_size", &page_size, err) < 0 ||
+        sqlite_pragma(from, "page_count", &pages, err) < 0)
+        return -1;
+    uint64_t size = (uint64_t)page_size * (uint64_t)pages;
+    _cleanup_free_ char *dir = path_dir(d->options->path);
+    /* the copy, and what it comes to when it does not compress at all */
+    if (dump_begin(d, size, 2 * size + size / 64, err) < 0)
+        return -1;
+    meter_phase(d->meter, "copy", size);
+    d->manifest.database = xstrdup(path_base(sqlite3_db_filename(from, "main")));
+    if (partial_create(dir, ret, err) < 0)
+        return -1;
+    if (pages && copy_pages(d, from, ret->path, (int)page_size, err) < 0) {
+        partial_release(ret);
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- what is known of it ---- */
+
+/* Each row of the pragma as a line; what it cannot do is a line too. */
+static int check(struct db *db, const char *pragma, struct strv *ret, struct err *err)
+{
+    _cleanup_free_ char *sql = xasprintf("pragma main.%s", pragma);
+    _cleanup_rows_ struct rows *rows = NULL;
+    _cleanup_err_ struct err why = {0};
+    size_t name = strcspn(pragma, "(");
+    if (db_query(db, sql, NULL, 0, &rows, &why) < 0) {
+        if (why.code == ERR_INTERRUPTED) {
+            err_move(err, &why);
+            return -1;
+        }
+        strv_add_take(ret, xasprintf("%.*s: %s", (int)name, pragma, why.message));
+        return 0;
+    }
+    for (int i = 0; i < rows_count(rows) && i < CHECK_LINES; i++) {
+        if (rows_columns(rows) == 1 && str_eq(rows_get(rows, i, 0), "ok"))
+            continue;
+        _cleanup_str_ struct str line = {0};
+        str_addf(&line, "%.*s:", (int)name, pragma);
+        for (int k = 0; k < rows_columns(rows); k++)
+            str_addf(&line, " %s", rows_get(rows, i, k) ? rows_get(rows, i, k) : "NULL");
+        strv_add_take(ret, str_take(&line));
+    }
+    return 0;
+}
+
+/* "foreign_key_check: posts 3 users 0" for people. */
+static int check_foreign_keys(struct db *db, struct strv *ret, struct err *err)
+{
+    return check(db, "foreign_key_check", ret, err);
+}
+
+struct inspection {
+    struct dump *dump;
+    const char *path;
+    int result;
+    struct err err;
+};
+
+static int inspect(const struct inspection *i, struct err *err)
+{
+    struct manifest *m = &i->dump->manifest;
+    _cleanup_free_ char *url = sqlite_url_frozen(i->path);
+    _cleanup_db_ struct db *db = NULL;
+    if (db_open(&engine_sqlite, url, DB_OPEN_READONLY, &db, err) < 0)
+        return -1;
+    m->server = xstrdup(sqlite3_libversion());
+    m->version = db_version(db);
+    if (db_query_text(db, "pragma main.encoding", NULL, 0, &m->encoding, err) < 0 ||
+        check(db, "integrity_check(100)", &m->checks, err) < 0 ||
+        check_foreign_keys(db, &m->checks, err) < 0 ||
+        schema_read(db, &(struct schema_options){0}, &m->snapshot, err) < 0)
+        return -1;
+    return digest_read(db, NULL, &(struct digest_options){.keep = true}, &m->digests, err);
+}
+
+static void *inspector(void *data)
+{
+    struct inspection *i = data;
+    i->result = inspect(i, &i->err);
+    return NULL;
+}
+
+/* ---- parts ---- */
+
+struct packing {
+    struct dump *dump;
+    int fd;
+    uint64_t size;
+    size_t nparts;
+    _Atomic size_t next;
+    size_t *positions; /* of the parts */
+};
+
+static int read_at(int fd, void *ret, size_t len, uint64_t offset, struct err *err)
+{
+    char *p = ret;
+    while (len) {
+        ssize_t n = pread(fd, p, len, (off_t)offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_errno(err, "cannot read the copy of the database");
+        if (n == 0)
+            return err_set(err, ERR_ENV, "the copy of the database is shorter than it was");
+        p += n;
+        len -= (size_t)n;
+        offset += (uint64_t)n;
+    }
+    return 0;
+}
+
+static int pack_part(struct packing *k, struct part_writer *p, size_t i, char *buffer,
+                     struct err *err)
+{
+    uint64_t offset = (uint64_t)i * PART_SIZE,
+             end = offset + PART_SIZE < k->size ? offset + PART_SIZE : k->size;
+    uint64_t before = bundle_written(k->dump->writer);
+    _cleanup_(part_list_release) struct part_list done = {0};
+    part_begin(p, 1, i + 1);
+    while (offset < end) {
+        size_t n = end - offset < PIECE ? (size_t)(end - offset) : PIECE;
+        if (read_at(k->fd, buffer, n, offset, err) < 0 || part_bytes(p, buffer, n, err) < 0 ||
+            meter_add(k->dump->meter, n, 0, err) < 0)
+            return -1;
+        offset += n;
+    }
+    if (part_end(p, &done, err) < 0)
+        return -1;
+    k->positions[i] = done.v[0];
+    return meter_add(k->dump->meter, 0, bundle_written(k->dump->writer) - before, err);
+}
+
+static int pack(struct workers *w, void *data, struct err *err)
+{
+    struct packing *k = data;
+    _cleanup_part_writer_ struct part_writer *p = NULL;
+    _cleanup_free_ char *buffer = xmalloc(PIECE);
+    if (part_writer_new(k->dump->writer, k->dump->options->level, &p, err) < 0)
+        return -1;
+    size_t i;
+    while (!workers_stopped(w) && (i = atomic_fetch_add(&k->next, 1)) < k->nparts)
+        if (pack_part(k, p, i, buffer, err) < 0)
+            return -1;
+    return 0;
+}
+
+static int pack_all(struct dump *d, const struct partial *file, struct err *err)
+{
+    off_t size = lseek(file->fd, 0, SEEK_END);
+    if (size < 0)
+        return err_errno(err, "cannot read the copy of the database");
+    struct packing k = {.dump = d, .fd = file->fd, .size = (uint64_t)size};
+    k.nparts = (size_t)((k.size + PART_SIZE - 1) / PART_SIZE);
+    k.positions = xcalloc(k.nparts, sizeof(*k.positions));
+    meter_phase(d->meter, "pages", k.size);
+    int rc = workers_run(d->options->jobs, pack, &k, err);
+    struct bundle_object *o = manifest_object(&d->manifest, "file", d->manifest.database);
+    for (size_t i = 0; rc == 0 && i < k.nparts; i++)
+        bundle_object_part(o, k.positions[i]);
+    d->summary->raw = k.size;
+    free(k.positions);
+    return rc;
+}
+
+static int bundle_copy(struct dump *d, const struct partial *file, struct err *err)
+{
+    struct inspection i = {.dump = d, .path = file->path};
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, inspector, &i) != 0)
+        return err_set(err, ERR_ENV, "cannot start a thread");
+    int rc = pack_all(d, file, err);
+    pthread_join(thread, NULL);
+    if (rc == 0 && i.result < 0) {
+        err_move(err, &i.err);
+        rc = -1;
+    }
+    err_release(&i.err);
+    return rc;
+}
+
+static int dump_sqlite(struct dump *d, struct err *err)
+{
+    struct partial file;
+    if (copy(d, &file, err) < 0)
+        return -1;
+    int rc = bundle_copy(d, &file, err);
+    partial_release(&file);
+    const struct manifest *m = &d->manifest;
+    for (size_t i = 0; i < m->digests.n; i++) {
+        d->summary->rows += m->digests.v[i].sum.rows;
+        d->summary->tables += !m->digests.v[i].sequence;
+    }
+    for (size_t i = 0; i < m->checks.n; i++)
+        strv_add(&d->summary->notes, m->checks.v[i]);
+    for (size_t i = 0; i < m->digests.unread.n; i++)
+        strv_add_take(
+            &d->summary->notes,
+            xasprintf("virtual table %s: its pages are stored, its rows were not compared",
+                      m->digests.unread.v[i]));
+    return rc;
+}
+
+const struct backup_engine backup_sqlite = {
+    .engine = &engine_sqlite,
+    .dump = dump_sqlite,
+    .load = load_sqlite,
+    .restore = restore_sqlite,
+};
