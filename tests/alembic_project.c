@@ -80,7 +80,8 @@ char *project_write(const char *driver, const char *env, const struct rev *revis
     write_text(dir, "alembic.ini", config);
     write_text(dir, "alembic/env.py", env);
     write_text(dir, "alembic/script.py.mako",
-               "\"\"\"${message}\"\"\"\nrevision = ${repr(up_revision)}\n"
+               "\"\"\"${message}\"\"\"\nfrom alembic import op\nimport sqlalchemy as sa\n"
+               "revision = ${repr(up_revision)}\n"
                "down_revision = ${repr(down_revision)}\nbranch_labels = ${repr(branch_labels)}\n"
                "depends_on = ${repr(depends_on)}\n"
                "def upgrade():\n    ${upgrades if upgrades else \"pass\"}\n"
