@@ -193,8 +193,11 @@ int line_drift(struct line *l, struct strv *ret, struct err *err)
 int line_read(struct line *l, bool full, struct snapshot **ret, struct err *err)
 {
     _cleanup_snapshot_ struct snapshot *s = NULL;
-    if (check_stop(l->env, err) < 0 || open_reader(l, err) < 0 ||
-        schema_tracker_read(l->tracker, full || l->env->full_reads, &s, err) < 0)
+    if (check_stop(l->env, err) < 0 || open_reader(l, err) < 0)
+        return -1;
+    if (l->migrator && !l->env->full_reads)
+        schema_tracker_offer(l->tracker, migrator_schema_rows(l->migrator));
+    if (schema_tracker_read(l->tracker, full || l->env->full_reads, &s, err) < 0)
         return -1;
     if (l->env->filter && l->env->filter(l->env->data, &s, err) < 0)
         return -1;

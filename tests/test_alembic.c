@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "harness/schema/schema.h"
 #include "runner/roundtrip.h"
 #include "tests/alembic_project.h"
 
@@ -172,6 +173,78 @@ START_TEST(every_step_may_have_an_env_of_its_own)
     _cleanup_free_ char *path = path_join(p.dir, "runs"), *runs = NULL;
     ASSERT_OK(file_read(path, &runs, NULL, &err), &err);
     ck_assert_str_eq(runs, "xxx");
+    project_close(&p);
+}
+END_TEST
+
+/* One tracker takes the rows that the steps tell of, the other reads: both say the same. */
+START_TEST(the_rows_of_the_schema_come_along_with_each_step)
+{
+    static const struct rev revisions[] = {
+        {"r1", "down_revision = None",
+         "op.create_table('a', sa.Column('id', sa.Integer, primary_key=True),\n"
+         "    sa.Column('b', sa.Text))\n"
+         "op.execute('create trigger t after insert on a begin delete from a; end')",
+         "op.drop_table('a')"},
+        {"r2", "down_revision = 'r1'",
+         "op.execute('create view \"v \\u00e9\" as select b from a')\n"
+         "op.create_index('i', 'a', ['b'])\nop.execute('create virtual table f using fts5(x)')",
+         "op.execute('drop table f')\nop.drop_index('i')\nop.execute('drop view \"v \\u00e9\"')"},
+        {"r3", "down_revision = 'r2'", "op.execute('insert into a (b) values (1)')", "pass\n1 + 1"},
+        {"r4", "down_revision = 'r3'", "op.execute('pragma user_version = 7')",
+         "op.execute('pragma user_version = 0')"},
+        {"r5", "down_revision = 'r4'",
+         "op.execute('drop view \"v \\u00e9\"')\n"
+         "with op.batch_alter_table('a') as batch:\n"
+         "    batch.add_column(sa.Column('c', sa.Integer, server_default='1'))",
+         "raise ValueError('no')"},
+        {0},
+    };
+    static const char *const walk[] = {"r1", "r2", "-r2", "r2", "r3", "-r3",
+                                       "r3", "r4", "-r4", "r4", "r5", NULL};
+    struct project p;
+    struct step_result r = {0};
+    _cleanup_err_ struct err err = {0};
+    _cleanup_db_ struct db *db = NULL;
+    struct schema_tracker *told, *reading;
+    open_setup(&p, _i, "", revisions);
+    const struct schema_options o = {.version_tables = source_version_tables(p.source)};
+    ASSERT_OK(db_open(p.engine, scratch_url(p.scratch), DB_OPEN_SCRATCH, &db, &err), &err);
+    ASSERT_OK(schema_tracker_new(db, &o, &told, &err), &err);
+    ASSERT_OK(schema_tracker_new(db, &o, &reading, &err), &err);
+    ck_assert_ptr_null(migrator_schema_rows(p.m));
+    for (size_t i = 0; walk[i]; i++) {
+        bool down = *walk[i] == '-';
+        _cleanup_snapshot_ struct snapshot *a = NULL, *b = NULL;
+        expect(&p, walk[i] + down, down ? STEP_DOWN : STEP_UP, STEP_OK);
+        ck_assert_ptr_nonnull(migrator_schema_rows(p.m));
+        schema_tracker_offer(told, migrator_schema_rows(p.m));
+        ASSERT_OK(schema_tracker_read(told, false, &a, &err), &err);
+        ASSERT_OK(schema_tracker_read(reading, true, &b, &err), &err);
+        ck_assert_msg(snapshot_equal(a, b), "after %s", walk[i]);
+    }
+    step(&p, "r5", STEP_DOWN, &r);
+    ck_assert_int_eq(r.outcome, STEP_IRREVERSIBLE);
+    ck_assert_ptr_null(migrator_schema_rows(p.m)); /* half of it may be there */
+    step_result_release(&r);
+    schema_tracker_free(told);
+    schema_tracker_free(reading);
+    project_close(&p);
+}
+END_TEST
+
+START_TEST(rows_that_the_project_gets_as_bytes_are_not_told)
+{
+    struct project p;
+    project_open_env(&p, &engine_sqlite, "sqlite",
+                     ENGINE "with create_engine(url).connect() as connection:\n"
+                            "    context.configure(connection=connection)\n"
+                            "    with context.begin_transaction():\n"
+                            "        connection.connection.dbapi_connection.text_factory = bytes\n"
+                            "        context.run_migrations()\n",
+                     two_revisions);
+    expect(&p, "r1", STEP_UP, STEP_OK);
+    ck_assert_ptr_null(migrator_schema_rows(p.m));
     project_close(&p);
 }
 END_TEST
@@ -756,6 +829,8 @@ int main(void)
     SUITE_ADD(s, each_step_is_committed_though_env_begins_a_transaction);
     SUITE_ADD(s, a_step_runs_in_the_transaction_that_env_begins_by_a_listener);
     SUITE_ADD(s, every_step_may_have_an_env_of_its_own);
+    SUITE_ADD_LOOP(s, the_rows_of_the_schema_come_along_with_each_step, 2);
+    SUITE_ADD(s, rows_that_the_project_gets_as_bytes_are_not_told);
     SUITE_ADD(s, branches_merges_and_dependencies_are_read);
     SUITE_ADD_LOOP(s, a_broken_graph_is_one_error_with_its_files, ARRAY_LEN(broken_graphs));
     SUITE_ADD(s, downgrades_are_empty_missing_irreversible_or_fail);

@@ -11,7 +11,7 @@
 #include "harness/engine/engine.h"
 #include "harness/schema/diff.h"
 #include "harness/schema/schema.h"
-#include "harness/schema/sqlite_ddl.h"
+#include "harness/schema/sqlite_rows.h"
 
 /* The test's database. */
 static char *db_path(void)
@@ -904,14 +904,54 @@ static char *random_step(void)
     return str_take(&s);
 }
 
+/* Keeps a copy of the rows, each row in the first slot that is free, as who tells of them may. */
+static void copy_rows(struct db *db, struct sqlite_rows *known)
+{
+    static const char sql[] =
+        "select type, name, tbl_name, sql from main.sqlite_schema where sql is not null union all"
+        " select '', user_version, application_id, encoding from pragma_user_version,"
+        " pragma_application_id, pragma_encoding";
+    _cleanup_err_ struct err e = {0};
+    _cleanup_rows_ struct rows *rows = NULL;
+    bool seen[1000] = {false};
+
+    ck_assert_msg(db_query(db, sql, NULL, 0, &rows, &e) == 0, "%s", e.message);
+    ck_assert_uint_lt(known->n, 1000);
+    for (size_t k = 0; k < known->n; k++) {
+        const struct ddl_row *old = &known->v[k];
+        int i = 0;
+        while (old->type && i < rows_count(rows) &&
+               (seen[i] || strcmp(old->type, rows_get(rows, i, 0)) != 0 ||
+                strcmp(old->name, rows_get(rows, i, 1)) != 0 ||
+                strcmp(old->table, rows_get(rows, i, 2)) != 0 ||
+                strcmp(old->sql, rows_get(rows, i, 3)) != 0))
+            i++;
+        if (old->type && i < rows_count(rows))
+            seen[i] = true;
+        else if (old->type)
+            sqlite_rows_unset(known, k);
+    }
+    for (int i = 0; i < rows_count(rows); i++) {
+        size_t slot = 0;
+        while (slot < known->n && known->v[slot].type)
+            slot++;
+        const struct ddl_row row = {rows_get(rows, i, 0), rows_get(rows, i, 1),
+                                    rows_get(rows, i, 2), rows_get(rows, i, 3)};
+        if (!seen[i])
+            sqlite_rows_set(known, slot, &row);
+    }
+}
+
 /* Random steps, most of which SQLite accepts: after each, the tracker must say what a full read
- * says. Two trackers: one on the session that writes, one on a session of its own. */
+ * says. Three trackers: one on the session that writes, one on a session of its own, and one that is
+ * told the rows every now and then. */
 START_TEST(tracker_equals_a_full_read_after_every_step)
 {
     const char *const version_tables[] = {"schema_migrations", NULL};
     const struct schema_options options = {.version_tables = version_tables};
     struct db *db = open_db(), *own;
-    struct schema_tracker *here, *there;
+    struct schema_tracker *here, *there, *told;
+    struct sqlite_rows known = {0};
     _cleanup_err_ struct err e = {0};
     int accepted = 0, differed = 0;
 
@@ -919,6 +959,7 @@ START_TEST(tracker_equals_a_full_read_after_every_step)
     own = open_again(DB_OPEN_SCRATCH);
     ck_assert_int_eq(schema_tracker_new(db, &options, &here, &e), 0);
     ck_assert_int_eq(schema_tracker_new(own, &options, &there, &e), 0);
+    ck_assert_int_eq(schema_tracker_new(own, &options, &told, &e), 0);
     struct snapshot *last = track(here, false);
     srand(3);
     for (int i = 0; i < 1500; i++) {
@@ -929,6 +970,12 @@ START_TEST(tracker_equals_a_full_read_after_every_step)
         struct snapshot *a = track(here, false);
         _cleanup_snapshot_ struct snapshot *b = track(there, rand() % 50 == 0);
         _cleanup_snapshot_ struct snapshot *full = read_db(db, &options);
+        copy_rows(db, &known);
+        if (rand() % 8)
+            schema_tracker_offer(told, &known);
+        _cleanup_snapshot_ struct snapshot *c = track(told, rand() % 50 == 0);
+        _cleanup_free_ char *third = diff_text(full, c);
+        ck_assert_msg(snapshot_equal(full, c) && !*third, "after %s:\n%s", sql, third);
         _cleanup_free_ char *first = diff_text(full, a);
         _cleanup_free_ char *second = diff_text(full, b);
         ck_assert_msg(snapshot_equal(full, a) && !*first, "after %s:\n%s", sql, first);
@@ -942,6 +989,8 @@ START_TEST(tracker_equals_a_full_read_after_every_step)
     ck_assert_int_gt(differed, 300);
     schema_tracker_free(here);
     schema_tracker_free(there);
+    schema_tracker_free(told);
+    sqlite_rows_release(&known);
     db_close(own);
     close_db(db);
 }

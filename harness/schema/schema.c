@@ -44,6 +44,12 @@ int schema_tracker_read(struct schema_tracker *t, bool full, struct snapshot **r
     return t->reader->tracker_read(t, full, ret, err);
 }
 
+void schema_tracker_offer(struct schema_tracker *t, const struct sqlite_rows *rows)
+{
+    if (t->reader->tracker_offer)
+        t->reader->tracker_offer(t, rows);
+}
+
 void schema_tracker_free(struct schema_tracker *t)
 {
     if (t)

@@ -37,6 +37,13 @@ int schema_tracker_new(struct db *db, const struct schema_options *options,
  * proof). */
 int schema_tracker_read(struct schema_tracker *t, bool full, struct snapshot **ret,
                         struct err *err);
+/*
+ * Rows that somebody has read since the last step, whole and committed: the next read takes them
+ * instead of reading itself, unless it is a full one. Borrowed until then; NULL takes an offer back.
+ * For SQLite; nothing happens on other engines.
+ */
+struct sqlite_rows;
+void schema_tracker_offer(struct schema_tracker *t, const struct sqlite_rows *rows);
 void schema_tracker_free(struct schema_tracker *t);
 DEFINE_CLEANUP(struct schema_tracker *, schema_tracker_free);
 

@@ -15,6 +15,7 @@ struct schema_reader {
                        struct schema_tracker **ret, struct err *err);
     int (*tracker_read)(struct schema_tracker *t, bool full, struct snapshot **ret,
                         struct err *err);
+    void (*tracker_offer)(struct schema_tracker *t, const struct sqlite_rows *rows); /* or NULL */
     void (*tracker_free)(struct schema_tracker *t);
     int (*tracker_remove)(struct db *db, struct err *err); /* NULL: nothing is ever installed */
 };

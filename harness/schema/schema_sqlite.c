@@ -12,7 +12,7 @@
 #include <xxhash.h>
 
 #include "harness/schema/schema_impl.h"
-#include "harness/schema/sqlite_ddl.h"
+#include "harness/schema/sqlite_rows.h"
 
 static const char header_sql[] = "select v.schema_version, d.data_version, u.user_version,"
                                  " a.application_id, e.encoding from pragma_schema_version v,"
@@ -56,6 +56,8 @@ struct sqlite_tracker {
     size_t nentries, entries_cap;
     unsigned reads;
     struct slots by_key, by_name;
+    const struct sqlite_rows *offered; /* for the next read, or NULL */
+    unsigned taken;                    /* the version that last was made from; 0: from none */
 };
 
 static struct sqlite_tracker *self(struct schema_tracker *t)
@@ -297,15 +299,16 @@ static void forget(struct sqlite_tracker *t)
         entry_release(&t->entries[i]);
     t->nentries = 1;
     slots_reset(&t->by_key, 0);
+    t->taken = 0;
     snapshot_free(TAKE_PTR(t->last));
     rows_free(TAKE_PTR(t->header));
 }
 
-static int read_rows(struct sqlite_tracker *t, struct rows *header, struct err *err)
+/* Brings t->last up to date with all rows of sqlite_schema. */
+static int take_rows(struct sqlite_tracker *t, const struct rows *rows, const struct rows *header,
+                     struct err *err)
 {
-    _cleanup_rows_ struct rows *rows = NULL, *shadows = NULL;
-    if (db_query_prepared(t->db, rows_sql, NULL, 0, &rows, err) < 0)
-        return -1;
+    _cleanup_rows_ struct rows *shadows = NULL;
     bool virtual = false;
     for (int i = 0; i < rows_count(rows) && !virtual; i++)
         virtual = is_virtual(rows_get(rows, i, 3));
@@ -347,13 +350,15 @@ static int read_rows(struct sqlite_tracker *t, struct rows *header, struct err *
 
 static int read_all(struct sqlite_tracker *t, struct err *err)
 {
-    _cleanup_rows_ struct rows *header = NULL;
+    _cleanup_rows_ struct rows *header = NULL, *rows = NULL;
+    t->taken = 0;
     if (db_query_prepared(t->db, header_sql, NULL, 0, &header, err) < 0)
         return -1;
     int changes = sqlite3_total_changes(db_handle(t->db));
     if (t->last && changes == t->changes && same_header(t->header, header))
         return 0;
-    if (read_rows(t, header, err) < 0) {
+    if (db_query_prepared(t->db, rows_sql, NULL, 0, &rows, err) < 0 ||
+        take_rows(t, rows, header, err) < 0) {
         forget(t); /* what was read so far is not whole */
         return -1;
     }
@@ -363,10 +368,108 @@ static int read_all(struct sqlite_tracker *t, struct err *err)
     return 0;
 }
 
+/*
+ * Rows that were offered.
+ */
+
+static void owns_nothing(void *owner)
+{
+    (void)owner;
+}
+
+static struct rows *rows_new(size_t nrows, int ncolumns, void *owner, void (*free_owner)(void *))
+{
+    struct rows *r = xcalloc(1, sizeof(*r));
+    *r = (struct rows){.nrows = (int)nrows,
+                       .ncolumns = ncolumns,
+                       .cells = xcalloc(nrows * (size_t)ncolumns, sizeof(struct cell)),
+                       .owner = owner,
+                       .free_owner = free_owner};
+    return r;
+}
+
+static void set_cell(struct rows *r, size_t row, int column, const char *value)
+{
+    r->cells[row * (size_t)r->ncolumns + (size_t)column] =
+        (struct cell){value, value ? strlen(value) : 0};
+}
+
+static bool is_header(const struct ddl_row *row)
+{
+    return row->type && !*row->type;
+}
+
+/* As header_sql gives it, without the versions, which mean nothing to another session; outlives the
+ * rows. NULL when they are not whole. */
+static struct rows *offered_header(const struct sqlite_rows *known)
+{
+    size_t i = 0;
+    while (i < known->n && !is_header(&known->v[i]))
+        i++;
+    if (i == known->n)
+        return NULL;
+    const struct ddl_row *row = &known->v[i];
+    const size_t nname = strlen(row->name) + 1, ntable = strlen(row->table) + 1;
+    char *text = xasprintf("%s%c%s%c%s", row->name, '\0', row->table, '\0', row->sql);
+    struct rows *r = rows_new(1, ENCODING + 1, text, free);
+    set_cell(r, 0, USER_VERSION, text);
+    set_cell(r, 0, APPLICATION_ID, text + nname);
+    set_cell(r, 0, ENCODING, text + nname + ntable);
+    return r;
+}
+
+/* As rows_sql gives them; they point into known. */
+static struct rows *offered_rows(const struct sqlite_rows *known)
+{
+    struct rows *r = rows_new(known->n, 4, NULL, owns_nothing);
+    size_t n = 0;
+    for (size_t i = 0; i < known->n; i++) {
+        const struct ddl_row *row = &known->v[i];
+        if (!row->type || is_header(row))
+            continue;
+        const char *const values[] = {row->type, row->name, row->table, row->sql};
+        for (int k = 0; k < 4; k++)
+            set_cell(r, n, k, values[k]);
+        n++;
+    }
+    r->nrows = (int)n;
+    return r;
+}
+
+/* Takes the header over. */
+static int take_offer(struct sqlite_tracker *t, const struct sqlite_rows *known,
+                      struct rows **header, struct err *err)
+{
+    if (t->last && t->taken == known->version)
+        return 0;
+    _cleanup_rows_ struct rows *rows = offered_rows(known);
+    if (take_rows(t, rows, *header, err) < 0) {
+        forget(t);
+        return -1;
+    }
+    rows_free(t->header);
+    t->header = TAKE_PTR(*header);
+    t->taken = known->version;
+    return 0;
+}
+
+static void sqlite_tracker_offer(struct schema_tracker *base, const struct sqlite_rows *rows)
+{
+    self(base)->offered = rows;
+}
+
 static int sqlite_tracker_read(struct schema_tracker *base, bool full, struct snapshot **ret,
                                struct err *err)
 {
     struct sqlite_tracker *t = self(base);
+    const struct sqlite_rows *known = TAKE_PTR(t->offered);
+    _cleanup_rows_ struct rows *header = known && !full ? offered_header(known) : NULL;
+    if (header) {
+        if (take_offer(t, known, &header, err) < 0)
+            return -1;
+        *ret = snapshot_ref(t->last);
+        return 0;
+    }
     bool own = !db_in_transaction(t->db); /* several statements, one view */
     if (full)
         forget(t);
@@ -428,5 +531,6 @@ const struct schema_reader schema_reader_sqlite = {
     .read = sqlite_read,
     .tracker_new = sqlite_tracker_new,
     .tracker_read = sqlite_tracker_read,
+    .tracker_offer = sqlite_tracker_offer,
     .tracker_free = sqlite_tracker_free,
 };

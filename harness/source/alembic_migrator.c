@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/schema/sqlite_rows.h"
 #include "harness/source/alembic.h"
 #include "harness/source/graph_private.h"
 #include "harness/source/session_state.h"
@@ -23,6 +24,8 @@ struct alembic_migrator {
     bool reused;           /* the worker has run env.py before */
     bool open;             /* env.py waits inside run_migrations() */
     struct session_state *state;
+    struct sqlite_rows schema; /* as of the last step that told of it */
+    bool schema_fresh;         /* which was the last call */
     char *backend[2]; /* PostgreSQL: process id and start of the session; NULL: not known */
     volatile sig_atomic_t cancelled;
 };
@@ -73,6 +76,7 @@ static void env_ended(struct alembic_migrator *m, const json_t *answer)
 static int call(struct alembic_migrator *m, json_t *request, int timeout_ms, json_t **ret,
                 struct err *err)
 {
+    m->schema_fresh = false;
     if (worker_call(m->worker, request, timeout_ms, ret, err) == 0)
         return 0;
     drop_worker(m);
@@ -214,6 +218,7 @@ static void alembic_close(struct migrator *base)
     alembic_give_back(m->source, m->worker);
     session_state_free(m->state);
     forget_backend(m);
+    sqlite_rows_release(&m->schema);
     free((char *)m->proof.query);
     free((char *)m->proof.answer);
     free(m->url);
@@ -307,13 +312,44 @@ static int look_at_session(struct alembic_migrator *m, const json_t *answer, boo
     return alembic_answer_ok(done) ? 0 : alembic_error(done, ERR_ENV, err);
 }
 
+/* The rows of sqlite_schema that changed, as SchemaRows in belay_worker_run.py tells them. */
+static void read_schema(struct alembic_migrator *m, const json_t *answer)
+{
+    const json_t *told = json_object_get(answer, "schema");
+    if (!json_is_object(told))
+        return;
+    if (json_is_true(json_object_get(told, "whole")))
+        sqlite_rows_clear(&m->schema);
+    size_t i;
+    json_t *value;
+    json_array_foreach(json_object_get(told, "gone"), i, value)
+        sqlite_rows_unset(&m->schema, (size_t)json_integer_value(value));
+    json_array_foreach(json_object_get(told, "new"), i, value)
+    {
+        const struct ddl_row row = {.type = json_string_value(json_array_get(value, 1)),
+                                    .name = json_string_value(json_array_get(value, 2)),
+                                    .table = json_string_value(json_array_get(value, 3)),
+                                    .sql = json_string_value(json_array_get(value, 4))};
+        sqlite_rows_set(&m->schema, (size_t)json_integer_value(json_array_get(value, 0)), &row);
+    }
+    m->schema_fresh = true;
+}
+
+static const struct sqlite_rows *alembic_schema_rows(const struct migrator *base)
+{
+    const struct alembic_migrator *m = (const struct alembic_migrator *)base;
+    return m->schema_fresh ? &m->schema : NULL;
+}
+
 static int run_step(struct alembic_migrator *m, const struct revision *r,
                     enum step_direction direction, bool keep_session, struct step_result *result,
                     struct err *err)
 {
     _cleanup_json_ json_t *answer = NULL;
-    json_t *request = json_pack("{s:s, s:s, s:s}", "op", "step", "revision", r->id, "direction",
-                                direction == STEP_UP ? "up" : "down");
+    /* only who checks reads the schema after each step */
+    bool tell = m->engine == &engine_sqlite && m->proof.query;
+    json_t *request = json_pack("{s:s, s:s, s:s, s:b}", "op", "step", "revision", r->id,
+                                "direction", direction == STEP_UP ? "up" : "down", "schema", tell);
     if (call(m, request, step_timeout(m), &answer, err) < 0)
         return worker_failed(r, direction, result, err);
     if (!alembic_answer_ok(answer)) {
@@ -321,6 +357,7 @@ static int run_step(struct alembic_migrator *m, const struct revision *r,
         return step_failed(answer, direction, result, err);
     }
     result->seconds = json_real_value(json_object_get(answer, "seconds"));
+    read_schema(m, answer);
     return look_at_session(m, answer, keep_session, result, err);
 }
 
@@ -555,6 +592,7 @@ const struct source_ops alembic_source_ops = {
     .migrator_open = alembic_open,
     .close = alembic_close,
     .db = alembic_db,
+    .schema_rows = alembic_schema_rows,
     .step = alembic_step,
     .straight = alembic_straight,
     .current = alembic_current,

@@ -37,6 +37,44 @@ def fetch(context, sql):
 BACKEND = "select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()"
 
 
+class SchemaRows:
+    """The rows of sqlite_schema after each step, told as what changed since the last answer. This
+    session knows the schema: belay's own would parse all of it again."""
+
+    # the row without a type holds what the file's header says, see sqlite_rows.h
+    SQL = ("select type, name, tbl_name, sql from main.sqlite_master where sql is not null union all"
+           " select '', cast(user_version as text), cast(application_id as text), encoding"
+           " from pragma_user_version, pragma_application_id, pragma_encoding")
+
+    def __init__(self):
+        self.slots = {}
+        self.free = []
+
+    def changes(self, context):
+        """None when the project's own settings keep the rows from being read as text."""
+        whole = not self.slots
+        cursor = context.connection.connection.cursor()
+        try:
+            cursor.execute(self.SQL)
+            rows = {tuple(row) for row in cursor.fetchall()}
+        except Exception:
+            return None
+        finally:
+            cursor.close()
+        new = [row for row in rows if row not in self.slots]
+        if not all(isinstance(value, str) for row in new for value in row):
+            return None
+        gone = []
+        if len(self.slots) + len(new) > len(rows):
+            gone = [self.slots.pop(row) for row in list(self.slots) if row not in rows]
+        self.free.extend(gone)
+        told = []
+        for row in new:
+            self.slots[row] = self.free.pop() if self.free else len(self.slots)
+            told.append((self.slots[row],) + row)
+        return {"whole": whole, "gone": gone, "new": told}
+
+
 class Run:
     """One run of env.py, with what happens inside its run_migrations()."""
 
@@ -48,6 +86,7 @@ class Run:
         self.reached = False
         self.pending = None    # the script of a step that has not been answered
         self.raised = None     # what that step raised, should env.py swallow it
+        self.schema_rows = SchemaRows()
 
     def configure(self, env, original, own_transactions):
         def configure(*args, **kw):
@@ -161,6 +200,9 @@ class Run:
                 answer = {"ok": True, "seconds": time.monotonic() - start}
                 if state_sql and not self.project.plain:
                     answer["state"] = fetch(context, state_sql)
+                    settle(context)
+                if request.get("schema"):
+                    answer["schema"] = self.schema_rows.changes(context)
                     settle(context)
             else:
                 try:

@@ -167,6 +167,11 @@ struct db *migrator_db(struct migrator *m)
     return m->source->ops->db(m);
 }
 
+const struct sqlite_rows *migrator_schema_rows(const struct migrator *m)
+{
+    return m->source->ops->schema_rows ? m->source->ops->schema_rows(m) : NULL;
+}
+
 int migrator_step(struct migrator *m, const struct revision *r, enum step_direction direction,
                   bool keep_session, struct step_result *ret, struct err *err)
 {

@@ -128,6 +128,14 @@ DEFINE_CLEANUP(struct migrator *, migrator_close);
 struct db *migrator_db(struct migrator *m);
 
 /*
+ * The rows of sqlite_schema as the last step left them, where the migrator's own session has told
+ * them, for schema_tracker_offer(); NULL when they are not known, or something else has run since.
+ * Owned by the migrator, until its next step.
+ */
+struct sqlite_rows;
+const struct sqlite_rows *migrator_schema_rows(const struct migrator *m);
+
+/*
  * Applies or takes back one revision the way the format's own tool does, the version table
  * included. A failure of the revision is a result (returns 0); -1 is a failure of the environment:
  * connection lost, disk full, interrupted. With keep_session the session is left as the revision

@@ -15,6 +15,7 @@ struct source_ops {
                          struct err *err);
     void (*close)(struct migrator *m);
     struct db *(*db)(struct migrator *m); /* NULL: it has no session that belay can use */
+    const struct sqlite_rows *(*schema_rows)(const struct migrator *m); /* NULL: never known */
     int (*step)(struct migrator *m, const struct revision *r, enum step_direction direction,
                 bool keep_session, struct step_result *ret, struct err *err);
     int (*straight)(struct migrator *m, const struct revisions *list, size_t *ret_done,

@@ -6,7 +6,7 @@ handshake. Requests and their answers:
 
     load      reads the configuration and the revisions; comes first
     open      runs env.py once and stays inside its run_migrations(); from then on:
-      step      applies or takes back one revision, committed
+      step      applies or takes back one revision, committed; tells the rows of sqlite_schema
       current   the revisions in the version table
       stamp     the version table says that exactly these are applied
       reset     statements that put the session back
