@@ -158,6 +158,7 @@ START_TEST(a_sweep_stops_a_server_that_nobody_owns)
     ck_assert_int_eq(mkdir(data, 0700), 0);
     pid_t pid = fork();
     if (pid == 0) {
+        signal(SIGQUIT, SIG_DFL); /* a job in the background of a script ignores it */
         execl(server, server, "-D", data, (char *)NULL);
         _exit(91);
     }
