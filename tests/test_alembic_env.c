@@ -141,6 +141,29 @@ START_TEST(an_env_that_ignores_the_url_is_refused_and_writes_nothing)
 }
 END_TEST
 
+START_TEST(an_env_that_ignores_the_url_is_refused_though_it_cannot_connect)
+{
+    static const char *const urls[] = {"sqlite:////nowhere/at/all.db",
+                                       "postgresql://me:sesame@/live?host=/nowhere"};
+    static const char *const shown[] = {"/nowhere/at/all.db", "/live"};
+    for (size_t i = 0; engines[i]; i++) {
+        struct project p = {.engine = engines[i]};
+        _cleanup_err_ struct err err = {0};
+        _cleanup_free_ char *env = xasprintf(ENGINE "url = '%s'\n" RUN, urls[i]);
+        p.dir = project_write(driver_of(p.engine), env, two_revisions);
+        ASSERT_OK(open_source(p.dir, &p.source, &err), &err);
+        ASSERT_OK(scratch_new(fixture_pool(p.engine), &p.scratch, &err), &err);
+        ck_assert_int_lt(project_migrator(&p, &err), 0);
+        ck_assert_msg(err.code == ERR_CONFIG, "%s", err.message);
+        ck_assert_msg(strstr(err.message, "another database") && strstr(err.message, shown[i]),
+                      "%s", err.message);
+        ck_assert_ptr_null(strstr(err.message, "sesame"));
+        ck_assert_ptr_nonnull(strstr(err.hint, "url_env"));
+        project_close(&p);
+    }
+}
+END_TEST
+
 START_TEST(a_revision_that_connects_elsewhere_fails)
 {
     static const struct rev revisions[] = {
@@ -513,6 +536,7 @@ int main(void)
     SUITE_ADD(s, a_revision_that_hangs_names_its_line);
     SUITE_ADD(s, an_env_that_forks_keeps_its_children_to_itself);
     SUITE_ADD_LOOP(s, an_env_that_ignores_the_url_is_refused_and_writes_nothing, 2);
+    SUITE_ADD(s, an_env_that_ignores_the_url_is_refused_though_it_cannot_connect);
     SUITE_ADD(s, a_revision_that_connects_elsewhere_fails);
     SUITE_ADD(s, an_engine_that_the_project_keeps_does_not_hold_on_to_a_database);
     SUITE_ADD(s, the_url_reaches_the_variable_that_env_reads);

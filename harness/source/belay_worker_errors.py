@@ -98,7 +98,7 @@ def raises_on_purpose(exc, path):
 def describe(exc, path=None, last_sql=None):
     """An exception as the `error` member of an answer; path is the revision file it came from."""
     error = {"message": str(exc).strip() or type(exc).__name__}
-    found = database_error(exc)
+    found = None if isinstance(exc, Refused) else database_error(exc)
     if found:
         error.update(found, statement=found["statement"] or last_sql)
     elif isinstance(exc, Refused):

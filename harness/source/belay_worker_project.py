@@ -15,6 +15,16 @@ class Connecting(BaseException):
     """env.py is about to connect, where it must not."""
 
 
+class Elsewhere(Refused):
+    """env.py ignores the URL it is given."""
+
+    def __init__(self, used=""):
+        super().__init__("env.py connects to another database than the scratch database it was "
+                         "given" + used,
+                         "take the URL from config.get_main_option(\"sqlalchemy.url\"), or from an "
+                         "environment variable that url_env in belay.yaml names")
+
+
 # --- the revisions ---------------------------------------------------------------------------------
 
 
@@ -94,6 +104,7 @@ class Project:
         self.last_sql = None   # what ran last since the step began
         self.plain = True      # nothing that ran since can have changed a setting of the session
         self.proof = None      # (sql, answer) that every new connection must give, or None
+        self.database = None   # name of the one that the project is pointed at
         self.open = {}         # DBAPI connections by id, for cancelling and for leftovers
         self.offline = False   # nothing may be connected to
         self.watching = False
@@ -228,6 +239,7 @@ class Project:
         dialect = "sqlite" if url.startswith("sqlite") else "postgresql"
         usual = self.driver_for(dialect)
         text = url_for(url, usual)
+        self.database = os.path.basename(text.partition("?")[0])
         self.config.set_main_option("sqlalchemy.url", text.replace("%", "%%"))
         for name in self.url_names:
             # a program that rewrites the URL it is given expects the form that it is usually given
@@ -288,9 +300,7 @@ class Project:
             return
         if row and row[0] == "" and "pragma" in sql:
             return  # an SQLite database in memory: nobody else's
-        raise Refused("env.py connects to another database than the scratch database it was given",
-                      "take the URL from config.get_main_option(\"sqlalchemy.url\"), or from an "
-                      "environment variable that url_env in belay.yaml names")
+        raise Elsewhere()
 
     def cancel(self):
         """In a thread: what keeps the main thread inside a driver."""

@@ -6,7 +6,7 @@ import time
 import traceback
 
 from belay_worker_errors import Refused, describe, redacted
-from belay_worker_project import Connecting
+from belay_worker_project import Connecting, Elsewhere
 
 
 def settle(context):
@@ -120,6 +120,13 @@ class Run:
             except Refused as e:
                 if ": it uses " not in str(e):
                     raise Refused(str(e) + used_url(e), e.hint)
+                raise
+            except Exception as e:
+                # where it cannot even connect to the database of its own
+                url = connecting_url(e)
+                if (self.project.proof and not self.reached and url is not None
+                        and self.project.database not in (url.database or "")):
+                    raise Elsewhere(used_url(e))
                 raise
 
     def step(self, request):
