@@ -235,6 +235,23 @@ char *digest_sqlite_unquoted(const char *name)
     return str_take(&s);
 }
 
+/* Of the tables that are not named: the others bring theirs along. */
+static int read_every_sequence(struct reading *r, const struct strv *names, struct err *err)
+{
+    _cleanup_rows_ struct rows *tables = NULL;
+    if (r->sequences && query(r, all_sql, NULL, &tables, err) < 0)
+        return -1;
+    for (int i = 0; tables && i < rows_count(tables); i++) {
+        const char *name = rows_get(tables, i, 0);
+        _cleanup_free_ char *quoted = db_quote_ident(r->db, name);
+        _cleanup_free_ char *sequence = xasprintf(SEQUENCE_PREFIX "%s", quoted);
+        if (!strv_has(names, quoted) && !strv_has(names, sequence) &&
+            read_table(r, name, rows_get(tables, i, 1), false, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int read_named(struct reading *r, const struct strv *names, struct err *err)
 {
     const size_t prefix = strlen(SEQUENCE_PREFIX);
@@ -244,6 +261,11 @@ static int read_named(struct reading *r, const struct strv *names, struct err *e
     strv_sort(&sorted);
     for (size_t i = 0; i < sorted.n; i++) {
         const char *name = sorted.v[i];
+        if (strcmp(name, "sqlite_sequence") == 0) {
+            if (read_every_sequence(r, names, err) < 0)
+                return -1;
+            continue;
+        }
         bool sequence = str_starts(name, SEQUENCE_PREFIX);
         /* twice, or a sequence that its table brings along */
         if ((i && strcmp(name, sorted.v[i - 1]) == 0) ||

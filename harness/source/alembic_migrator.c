@@ -12,6 +12,7 @@
 #include "harness/source/alembic.h"
 #include "harness/source/graph_private.h"
 #include "harness/source/session_state.h"
+#include "harness/source/touched.h"
 
 struct alembic_migrator {
     struct migrator base;
@@ -26,6 +27,7 @@ struct alembic_migrator {
     struct session_state *state;
     struct sqlite_rows schema; /* as of the last step that told of it */
     bool schema_fresh;         /* which was the last call */
+    bool watching;
     char *backend[2]; /* PostgreSQL: process id and start of the session; NULL: not known */
     volatile sig_atomic_t cancelled;
 };
@@ -244,6 +246,11 @@ static int alembic_open(const struct source *s, const struct engine *e, const ch
     return 0;
 }
 
+static void alembic_watch(struct migrator *m)
+{
+    self(m)->watching = true;
+}
+
 static struct db *alembic_db(struct migrator *m)
 {
     (void)m;
@@ -341,6 +348,21 @@ static const struct sqlite_rows *alembic_schema_rows(const struct migrator *base
     return m->schema_fresh ? &m->schema : NULL;
 }
 
+/* PostgreSQL tells it as a text, SQLite as names. */
+static int read_touched(const struct alembic_migrator *m, const json_t *answer,
+                        struct step_result *result, struct err *err)
+{
+    const json_t *told = json_object_get(answer, "touched");
+    size_t i;
+    json_t *name;
+    if (json_is_string(told))
+        return touched_parse(json_string_value(told), &result->touched, err);
+    json_array_foreach(told, i, name)
+        touched_add(&result->touched, m->engine, NULL, json_string_value(name));
+    result->touched.known = json_is_array(told);
+    return 0;
+}
+
 static int run_step(struct alembic_migrator *m, const struct revision *r,
                     enum step_direction direction, bool keep_session, struct step_result *result,
                     struct err *err)
@@ -350,6 +372,10 @@ static int run_step(struct alembic_migrator *m, const struct revision *r,
     bool tell = m->engine == &engine_sqlite && m->proof.query;
     json_t *request = json_pack("{s:s, s:s, s:s, s:b}", "op", "step", "revision", r->id,
                                 "direction", direction == STEP_UP ? "up" : "down", "schema", tell);
+    if (m->watching)
+        json_object_set_new(
+            request, "touched",
+            json_pack("{s:s, s:s}", "mark", touched_mark_sql, "tell", touched_tell_sql));
     if (call(m, request, step_timeout(m), &answer, err) < 0)
         return worker_failed(r, direction, result, err);
     if (!alembic_answer_ok(answer)) {
@@ -358,6 +384,8 @@ static int run_step(struct alembic_migrator *m, const struct revision *r,
     }
     result->seconds = json_real_value(json_object_get(answer, "seconds"));
     read_schema(m, answer);
+    if (read_touched(m, answer, result, err) < 0)
+        return -1;
     return look_at_session(m, answer, keep_session, result, err);
 }
 
@@ -591,6 +619,7 @@ const struct source_ops alembic_source_ops = {
     .own_url = alembic_own_url,
     .migrator_open = alembic_open,
     .close = alembic_close,
+    .watch = alembic_watch,
     .db = alembic_db,
     .schema_rows = alembic_schema_rows,
     .step = alembic_step,

@@ -107,6 +107,8 @@ class Project:
         self.database = None   # name of the one that the project is pointed at
         self.open = {}         # DBAPI connections by id, for cancelling and for leftovers
         self.offline = False   # nothing may be connected to
+        self.session = None    # the connection of a step that is watched,
+        self.others = False    # and whether statements ran through another one
         self.watching = False
 
     # -- configuration and revisions
@@ -261,6 +263,8 @@ class Project:
         def note(conn, cursor, statement, parameters, context, executemany):
             self.last_sql = statement
             self.plain = self.plain and is_plain(statement, conn.dialect.name == "postgresql")
+            if self.session is not None and conn.connection is not self.session:
+                self.others = True
 
         @event.listens_for(Engine, "do_connect")
         def connecting(dialect, record, cargs, cparams):

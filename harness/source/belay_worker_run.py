@@ -7,6 +7,7 @@ import traceback
 
 from belay_worker_errors import Refused, describe, redacted
 from belay_worker_project import Connecting, Elsewhere
+from belay_worker_touched import Touched
 
 
 def settle(context):
@@ -129,7 +130,7 @@ class Run:
                     raise Elsewhere(used_url(e))
                 raise
 
-    def step(self, request):
+    def step(self, request, touched=None):
         from alembic.runtime.migration import MigrationStep
 
         script = self.project.script.get_revision(request["revision"])
@@ -139,11 +140,16 @@ class Run:
         original = step.migration_fn
 
         def migration_fn(**kw):
+            if touched:
+                touched.begin()
             try:
-                return original(**kw)
+                result = original(**kw)
             except BaseException as e:
                 self.raised = e
                 raise
+            if touched:
+                touched.end()
+            return result
 
         migration_fn.__name__ = original.__name__  # "Running upgrade a -> b" in offline SQL
         step.migration_fn = migration_fn
@@ -201,10 +207,15 @@ class Run:
                 # never comes back up
                 getattr(context.impl, "memo", {}).clear()
                 resume(context)
-                yield self.step(request)
+                watch = request.get("touched")
+                touched = Touched(self.project, context, watch, fetch) if watch else None
+                yield self.step(request, touched)
                 settle(context)
                 self.pending = None
                 answer = {"ok": True, "seconds": time.monotonic() - start}
+                if touched:
+                    touched.forget()
+                    answer["touched"] = touched.value
                 if state_sql and not self.project.plain:
                     answer["state"] = fetch(context, state_sql)
                     settle(context)

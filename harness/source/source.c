@@ -146,6 +146,7 @@ void step_result_release(struct step_result *r)
     err_release(&r->err);
     free(r->session_change);
     strv_release(&r->notices);
+    strv_release(&r->touched.names);
     memset(r, 0, sizeof(*r));
 }
 
@@ -160,6 +161,12 @@ void migrator_close(struct migrator *m)
 {
     if (m)
         m->source->ops->close(m);
+}
+
+void migrator_watch(struct migrator *m)
+{
+    if (m->source->ops->watch)
+        m->source->ops->watch(m);
 }
 
 struct db *migrator_db(struct migrator *m)

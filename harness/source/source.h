@@ -19,6 +19,7 @@
 #ifndef BELAY_SOURCE_H
 #define BELAY_SOURCE_H
 
+#include "harness/base/str.h"
 #include "harness/engine/engine.h"
 #include "harness/source/graph.h"
 
@@ -101,6 +102,21 @@ enum step_outcome {
     STEP_IRREVERSIBLE, /* the downgrade raises on purpose; err holds its words */
 };
 
+/*
+ * Which tables and sequences a step may have written rows of, rewritten, created or renamed: names
+ * as the snapshot writes identities (a partition's root stands for it; SQLite: "sqlite_sequence"
+ * when it was written directly). More than it really changed, version tables included; never fewer,
+ * but for
+ *     - tables that are gone: the snapshot tells
+ *     - tables that moved to a new name with their schema: the snapshot has the new name
+ *     - values whose text depends on something else (a renamed enum label, reg* types)
+ *     - what constraint triggers that are deferred to the commit write, and other sessions
+ */
+struct step_touched {
+    bool known; /* false: any table may have been */
+    struct strv names;
+};
+
 struct step_result {
     enum step_outcome outcome;
     double seconds;
@@ -110,6 +126,7 @@ struct step_result {
     char *session_change; /* "role is now app", "search_path is now \"\"": what the revision changed
                              in its session and did not put back (it has been reset); or NULL */
     struct strv notices;  /* the server's notices and warnings, in order */
+    struct step_touched touched; /* known only after migrator_watch(), of a step that worked */
 };
 void step_result_release(struct step_result *r);
 
@@ -123,6 +140,13 @@ int migrator_open(const struct source *s, const struct engine *e, const char *ur
                   struct err *err);
 void migrator_close(struct migrator *m);
 DEFINE_CLEANUP(struct migrator *, migrator_close);
+
+/*
+ * From now on steps say what they touched, as far as it can be known: of steps in one transaction
+ * (on SQLite: of all) that belay or Alembic runs. Not of migrator_straight(). Costs a fraction of a
+ * millisecond a step.
+ */
+void migrator_watch(struct migrator *m);
 
 /* The migrator's own session, to read through between steps; NULL when it is not belay's. */
 struct db *migrator_db(struct migrator *m);

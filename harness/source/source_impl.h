@@ -14,6 +14,7 @@ struct source_ops {
                          unsigned db_flags, const struct db_proof *proof, struct migrator **ret,
                          struct err *err);
     void (*close)(struct migrator *m);
+    void (*watch)(struct migrator *m);    /* NULL: what a step touches is never known */
     struct db *(*db)(struct migrator *m); /* NULL: it has no session that belay can use */
     const struct sqlite_rows *(*schema_rows)(const struct migrator *m); /* NULL: never known */
     int (*step)(struct migrator *m, const struct revision *r, enum step_direction direction,

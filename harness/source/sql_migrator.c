@@ -14,7 +14,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "harness/engine/pgsplit.h"
 #include "harness/source/session_state.h"
+#include "harness/source/touched.h"
 
 struct sql_migrator {
     struct migrator base;
@@ -24,6 +26,8 @@ struct sql_migrator {
     bool scratch;
     char *table; /* as SQL writes it */
     struct session_state *state;
+    bool watching;
+    struct touched_watch *watch; /* SQLite */
 };
 
 static struct sql_migrator *self(struct migrator *m)
@@ -41,10 +45,19 @@ static void sql_cancel(struct migrator *m)
     db_cancel(self(m)->db);
 }
 
+static void sql_watch(struct migrator *base)
+{
+    struct sql_migrator *m = self(base);
+    if (!m->watching && db_engine(m->db) == &engine_sqlite)
+        m->watch = touched_watch_new(m->db);
+    m->watching = true;
+}
+
 static void sql_close(struct migrator *base)
 {
     struct sql_migrator *m = self(base);
     session_state_free(m->state);
+    touched_watch_free(m->watch);
     db_close(m->db);
     free(m->table);
     free(m);
@@ -312,6 +325,7 @@ struct step {
     const struct section *section;
     enum step_direction direction;
     bool in_transaction; /* begun here */
+    bool touched;        /* the server keeps what the step touched */
     struct step_result *result;
 };
 
@@ -402,20 +416,29 @@ static int run_record(const struct step *s, bool dirty, struct err *err)
     return run_own(s, sql, err);
 }
 
+static bool is_postgres(const struct step *s)
+{
+    return db_engine(s->m->db) == &engine_postgres;
+}
+
 /* The section and the record (NULL: none) in one transaction. */
 static int run_in_transaction(struct step *s, const char *record, struct err *err)
 {
     const struct section *section = s->section;
     /* SQLite has no round trips to save, and reads an unfinished comment up to the end of the text
      */
-    bool join = db_engine(s->m->db) == &engine_postgres && section->n > 0;
+    bool join = is_postgres(s) && section->n > 0;
+    s->touched = is_postgres(s) && s->m->watching;
+    _cleanup_free_ char *begin = xasprintf("begin%s%s%s", s->touched ? "; " : "",
+                                           s->touched ? touched_mark_sql : "", join ? ";\n" : "");
     /* on a line of its own: the section may end in a comment or without a semicolon */
     _cleanup_free_ char *end =
-        xasprintf("%s%s%scommit", join ? "\n;\n" : "", record ? record : "", record ? ";\n" : "");
-    int r = join ? 1 : run_own(s, "begin", err);
+        xasprintf("%s%s%s%s%scommit", join ? "\n;\n" : "", record ? record : "",
+                  record ? ";\n" : "", s->touched ? touched_keep_sql : "", s->touched ? ";\n" : "");
+    int r = join ? 1 : run_own(s, begin, err);
     s->in_transaction = true;
     for (size_t i = 0; i < section->n && r == 1; i++)
-        r = run_chunk(s, &section->chunks[i], join && i == 0 ? "begin;\n" : "",
+        r = run_chunk(s, &section->chunks[i], join && i == 0 ? begin : "",
                       join && i + 1 == section->n ? end : "", err);
     return r == 1 && !join ? run_own(s, end, err) : r;
 }
@@ -449,6 +472,25 @@ static int run_without_transaction(const struct step *s, struct err *err)
     return r == 1 ? run_record(s, false, err) : r;
 }
 
+/*
+ * The server runs a text of several statements in one transaction, to which more may be added. One
+ * statement alone runs outside of any, as VACUUM must.
+ */
+static int run_as_one(struct step *s, struct err *err)
+{
+    const struct section *section = s->section;
+    _cleanup_statements_ struct statements all = {0};
+    if (s->m->watching && section->n == 1)
+        pg_split(section->chunks[0].sql, &all);
+    if (all.n < 2)
+        return run_chunks(s, err);
+    s->touched = true;
+    _cleanup_free_ char *before = xasprintf("%s;\n", touched_mark_sql);
+    _cleanup_free_ char *after = xasprintf("\n;\n%s", touched_keep_sql);
+    int r = run_chunk(s, &section->chunks[0], before, after, err);
+    return r == 1 && left_open(s) ? 0 : r;
+}
+
 /* A failed golang-migrate step leaves the mark; the first error is the one to tell. */
 static void mark_dirty(const struct step *s)
 {
@@ -466,10 +508,9 @@ static void mark_dirty(const struct step *s)
  */
 static int run_marked(struct step *s, struct err *err)
 {
-    bool sqlite = db_engine(s->m->db) == &engine_sqlite;
     int r = s->m->scratch ? 1 : run_record(s, true, err);
     if (r == 1)
-        r = sqlite ? run_in_transaction(s, NULL, err) : run_chunks(s, err);
+        r = is_postgres(s) ? run_as_one(s, err) : run_in_transaction(s, NULL, err);
     if (r == 1)
         return run_record(s, false, err);
     if (r == 0 && s->m->scratch)
@@ -490,7 +531,7 @@ static int run_step(struct step *s, struct err *err)
 /* In SQLite nothing but a pragma changes the session; PostgreSQL has functions that do. */
 static bool may_change_session(const struct step *s)
 {
-    bool may = db_engine(s->m->db) == &engine_postgres;
+    bool may = is_postgres(s);
     for (size_t i = 0; i < s->section->n && !may; i++)
         may = has_word(s->section->chunks[i].sql, "pragma");
     return may;
@@ -506,6 +547,19 @@ static int clean_up(const struct step *s, bool keep_session, struct err *err)
     if (!may_change_session(s))
         return 0;
     return session_state_compare(m->state, m->db, keep_session, &s->result->session_change, err);
+}
+
+/* What the step touched, where it worked and belay was asked. */
+static int look_at_touched(const struct step *s, struct err *err)
+{
+    struct step_result *r = s->result;
+    bool worked = r->outcome == STEP_OK || r->outcome == STEP_EMPTY;
+    if (s->m->watch) {
+        struct step_touched touched = {0};
+        touched_watch_end(s->m->watch, worked ? &r->touched : &touched);
+        strv_release(&touched.names);
+    }
+    return s->touched && worked ? touched_read(s->m->db, &r->touched, err) : 0;
 }
 
 static double now(void)
@@ -528,7 +582,8 @@ static int sql_step(struct migrator *base, const struct revision *r, enum step_d
     const struct script *script = m->source->by_position[r->position];
     const struct section *section = direction == STEP_UP ? &script->up : &script->down;
     struct step_result result = {0};
-    struct step s = {m, script, section, direction, false, &result};
+    struct step s = {
+        .m = m, .script = script, .section = section, .direction = direction, .result = &result};
     if (is_missing(m->format, section)) {
         if (direction == STEP_UP) {
             err_set(&result.err, ERR_SOURCE, "%s refuses an empty file", m->format->name);
@@ -541,10 +596,12 @@ static int sql_step(struct migrator *base, const struct revision *r, enum step_d
         return 0;
     }
     result.outcome = section->empty ? STEP_EMPTY : STEP_OK;
+    if (m->watch)
+        touched_watch_begin(m->watch);
     double start = now();
     int rc = run_step(&s, err);
     result.seconds = now() - start;
-    if (rc < 0 || clean_up(&s, keep_session, err) < 0) {
+    if (rc < 0 || clean_up(&s, keep_session, err) < 0 || look_at_touched(&s, err) < 0) {
         step_result_release(&result);
         if (!err->file)
             err_at(err, section->file, section->line, 0);
@@ -577,6 +634,7 @@ const struct source_ops sql_source_ops = {
     .free = sql_source_free,
     .migrator_open = sql_open,
     .close = sql_close,
+    .watch = sql_watch,
     .db = sql_db,
     .step = sql_step,
     .straight = sql_straight,
