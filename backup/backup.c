@@ -29,7 +29,7 @@ void restore_result_release(struct restore_result *r)
 
 const struct backup_engine *backup_engine_find(const char *name)
 {
-    static const struct backup_engine *const all[] = {&backup_sqlite};
+    static const struct backup_engine *const all[] = {&backup_postgres, &backup_sqlite};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         if (strcmp(engine_name(all[i]->engine), name) == 0)
             return all[i];

@@ -76,6 +76,7 @@ int backup_verify(const struct verify_options *o, struct verify_result *ret, str
 struct restore_options {
     const char *path, *key_file;
     const char *url; /* of the database that shall hold it: existing, empty or new */
+    bool no_owner;   /* PostgreSQL: leave owners and privileges out, and need none of the roles */
     int jobs;
     const char *scratch_url; /* unused space for tests of the bundle; NULL */
     struct backup_control control;

@@ -28,6 +28,7 @@ struct load {
     const char *url; /* of an empty database that may be spoilt; SQLite: path of an empty file that
                         nobody else uses */
     bool scratch;    /* it is on a server of belay's own: missing roles may be made */
+    bool no_owner;   /* struct restore_options */
     int jobs;
     const struct backup_control *control;
     struct backup_summary *summary; /* the engine adds notes */
@@ -48,6 +49,12 @@ struct backup_engine {
     int (*dump)(struct dump *d, struct err *err);
     /* Loads the bundle into the database, ready for use. A damaged bundle is ERR_CONFIG. */
     int (*load)(struct load *l, struct err *err);
+    /* Adds to problems what differs between the database at l->url and the manifest, a line each;
+     * NULL: load_compare(). */
+    int (*compare)(const struct load *l, struct strv *problems, struct err *err);
+    /* What CREATE DATABASE must say for a scratch database that load() can fill, owned by the
+     * caller; NULL: nothing. */
+    char *(*scratch_like)(const struct manifest *m);
     /* Makes options->url the bundle's database: load() beside, load_must_equal(), then in its place. */
     int (*restore)(struct restore *r, struct err *err);
 };

@@ -15,9 +15,11 @@ struct pass {
     const struct manifest *manifest;
     bool sum_rows; /* struct backup_engine.rows_in_parts */
     struct meter *meter;
-    size_t *owner;           /* for each member its object */
-    pthread_mutex_t lock;    /* of the sums */
-    struct digest_sum *sums; /* for each object whose rows are summed: what its parts came to */
+    size_t *owner;        /* for each member its object */
+    pthread_mutex_t lock; /* of the sums */
+    struct digest_sum
+        *sums; /* for each digest whose rows are summed: what the parts came to, of all
+                                objects that share it */
 };
 
 /* One member on its way through one thread. */
@@ -72,7 +74,7 @@ static int read_part(struct pass *p, size_t i, const struct str *stored, struct 
         return err_set(err, ERR_CONFIG, "%s is damaged: it holds %llu rows instead of %llu",
                        m->name, (unsigned long long)sink->rows, (unsigned long long)m->rows);
     pthread_mutex_lock(&p->lock);
-    digest_sum_add(&p->sums[p->owner[i]], sink->sum);
+    digest_sum_add(&p->sums[p->manifest->objects[p->owner[i]].digest], sink->sum);
     pthread_mutex_unlock(&p->lock);
     return 0;
 }
@@ -82,10 +84,11 @@ static int check_member(void *data, size_t i, const struct str *stored, struct p
 {
     struct pass *p = data;
     if (str_ends(p->manifest->members[i].name, ".zst")) {
-        const struct digest_sum *like = &p->sums[p->owner[i]];
+        size_t digest = p->manifest->objects[p->owner[i]].digest;
+        const struct digest_sum *like = digest == SIZE_MAX ? NULL : &p->sums[digest];
         struct digest_sum sum = {0};
         struct rows_sink sink = {.meter = p->meter};
-        if (like->columns) {
+        if (like && like->columns) {
             digest_sum_init_like(&sum, like);
             sink.sum = &sum;
         }
@@ -102,11 +105,11 @@ static int check_member(void *data, size_t i, const struct str *stored, struct p
 /* The rows that were stored are those that the manifest's digests were made of. */
 static void compare_sums(const struct pass *p, struct strv *problems)
 {
-    for (size_t i = 0; i < p->manifest->nobjects; i++) {
-        const struct bundle_object *o = &p->manifest->objects[i];
+    for (size_t i = 0; i < p->manifest->digests.n; i++) {
+        const struct digest *o = &p->manifest->digests.v[i];
         if (!p->sums[i].columns)
             continue;
-        const struct digest_sum *now = &p->sums[i], *then = &p->manifest->digests.v[o->digest].sum;
+        const struct digest_sum *now = &p->sums[i], *then = &o->sum;
         if (now->rows != then->rows)
             strv_add_take(problems,
                           xasprintf("rows of %s: %llu are stored, %llu were read", o->name,
@@ -127,15 +130,17 @@ static int read_all(const struct verify_options *o, struct bundle_reader *reader
                      .sum_rows = e->rows_in_parts,
                      .meter = meter,
                      .owner = xcalloc(m->nmembers, sizeof(*p.owner)),
-                     .sums = xcalloc(m->nobjects, sizeof(*p.sums))};
+                     .sums = xcalloc(m->digests.n, sizeof(*p.sums))};
     uint64_t raw = 0;
     pthread_mutex_init(&p.lock, NULL);
     for (size_t i = 0; i < m->nobjects; i++) {
         const struct bundle_object *object = &m->objects[i];
         for (size_t k = 0; k < object->nparts; k++)
             p.owner[object->parts[k]] = i;
-        if (p.sum_rows && strcmp(object->kind, "table") == 0 && object->digest != SIZE_MAX)
-            digest_sum_init_like(&p.sums[i], &m->digests.v[object->digest].sum);
+        size_t digest = object->digest;
+        if (p.sum_rows && strcmp(object->kind, "table") == 0 && digest != SIZE_MAX &&
+            !p.sums[digest].columns)
+            digest_sum_init_like(&p.sums[digest], &m->digests.v[digest].sum);
     }
     for (size_t i = 0; i < m->nmembers; i++)
         raw += m->members[i].raw;
@@ -143,7 +148,7 @@ static int read_all(const struct verify_options *o, struct bundle_reader *reader
     int rc = workers_read(backup_jobs(o->jobs), reader, check_member, &p, err);
     if (rc == 0)
         compare_sums(&p, problems);
-    for (size_t i = 0; i < m->nobjects; i++)
+    for (size_t i = 0; i < m->digests.n; i++)
         digest_sum_release(&p.sums[i]);
     free(p.sums);
     free(p.owner);
@@ -160,14 +165,17 @@ static int drill_in_pool(const struct verify_options *o, struct load *l,
     _cleanup_pool_ struct scratch_pool *pool = NULL;
     _cleanup_scratch_ struct scratch *scratch = NULL;
     if (scratch_pool_open(e->engine, &(struct scratch_options){.url = o->scratch_url}, &pool, err) <
-            0 ||
-        scratch_new(pool, &scratch, err) < 0)
+        0)
+        return -1;
+    _cleanup_free_ char *like = e->scratch_like ? e->scratch_like(l->manifest) : NULL;
+    if ((like ? scratch_new_like(pool, like, &scratch, err) : scratch_new(pool, &scratch, err)) < 0)
         return -1;
     l->url = scratch_url(scratch);
     l->scratch = scratch_pool_is_private(pool);
-    return bundle_rewind(l->reader, err) < 0 || e->load(l, err) < 0
-               ? -1
-               : load_compare(l->manifest, l->url, problems, err);
+    if (bundle_rewind(l->reader, err) < 0 || e->load(l, err) < 0)
+        return -1;
+    return e->compare ? e->compare(l, problems, err)
+                      : load_compare(l->manifest, l->url, problems, err);
 }
 
 /* In a file of its own: tmpfs may be too small for what somebody has on a disk. */

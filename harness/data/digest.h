@@ -102,6 +102,10 @@ struct digest {
     int64_t next; /* of a sequence: the value that it would give next */
 };
 
+/* What a PostgreSQL sequence gives next, from its last_value and is_called and its definition. */
+int64_t digest_sequence_next(int64_t last, bool called, int64_t step, int64_t lowest,
+                             int64_t highest, bool cycle);
+
 struct digest_set {
     struct digest *v; /* by name */
     size_t n, cap;

@@ -238,6 +238,20 @@ static int64_t number(const struct reading *r, int row, enum catalog_column colu
     return strtoll(get(r, row, column), NULL, 10);
 }
 
+int64_t digest_sequence_next(int64_t last, bool called, int64_t step, int64_t lowest,
+                             int64_t highest, bool cycle)
+{
+    int64_t next = last;
+    if (!called)
+        return last;
+    bool over = __builtin_add_overflow(last, step, &next);
+    if (over)
+        next = step > 0 ? INT64_MAX : INT64_MIN;
+    if (cycle && (over || next > highest || next < lowest))
+        next = step > 0 ? lowest : highest;
+    return next;
+}
+
 /* "index, last value, whether it was given out" */
 static int read_sequence(struct reading *r, const char *line, struct err *err)
 {
@@ -247,18 +261,9 @@ static int read_sequence(struct reading *r, const char *line, struct err *err)
     if (i >= r->nsequences || *end != '\t')
         return err_set(err, ERR_ENV, "the server sent a malformed row of a sequence");
     int row = r->sequences[i].row;
-    int64_t next = last;
-    if (end[1] == 't') {
-        int64_t step = number(r, row, INCREMENT), lowest = number(r, row, LOWEST),
-                highest = number(r, row, HIGHEST);
-        bool cycle = get(r, row, CYCLE)[0] == 't';
-        bool over = __builtin_add_overflow(last, step, &next);
-        if (over)
-            next = step > 0 ? INT64_MAX : INT64_MIN;
-        if (cycle && (over || next > highest || next < lowest))
-            next = step > 0 ? lowest : highest;
-    }
-    r->set->v[r->sequences[i].digest].next = next;
+    r->set->v[r->sequences[i].digest].next =
+        digest_sequence_next(last, end[1] == 't', number(r, row, INCREMENT), number(r, row, LOWEST),
+                             number(r, row, HIGHEST), get(r, row, CYCLE)[0] == 't');
     return 0;
 }
 

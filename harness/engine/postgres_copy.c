@@ -2,6 +2,8 @@
 
 #include "harness/engine/postgres_impl.h"
 
+enum { COPY_IN_PIECE = 1 << 20 }; /* bytes of a message; libpq takes an int */
+
 int pg_copy_begin(struct pg_copy *c, struct db *db, const char *sql, struct err *err)
 {
     struct pg_db *p = pg_self(db);
@@ -82,4 +84,48 @@ void pg_copy_end(struct pg_copy *c)
         while (more && PQgetCopyData(p->conn, &line, 0) > 0)
             PQfreemem(line);
     }
+}
+
+/* ---- the other way ---- */
+
+int pg_copy_in_begin(struct db *db, const char *sql, struct err *err)
+{
+    struct pg_db *p = pg_self(db);
+    if (pg_interrupted(p, err) < 0)
+        return -1;
+    PGresult *res = PQexec(p->conn, sql);
+    if (PQresultStatus(res) != PGRES_COPY_IN)
+        return pg_fail_query(p, res, sql, 0, err);
+    PQclear(res);
+    return 0;
+}
+
+int pg_copy_in_put(struct db *db, const void *data, size_t len, struct err *err)
+{
+    const char *p = data;
+    while (len) {
+        int n = len < COPY_IN_PIECE ? (int)len : COPY_IN_PIECE;
+        if (PQputCopyData(pg_self(db)->conn, p, n) != 1)
+            return err_set(err, ERR_CONNECTION, "the connection to the server was lost");
+        p += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+int pg_copy_in_end(struct db *db, const char *sql, const char *abort, struct err *err)
+{
+    struct pg_db *p = pg_self(db);
+    PGresult *failed = NULL, *res;
+    PQputCopyEnd(p->conn, abort);
+    while ((res = pg_next_result(p))) {
+        if (PQresultStatus(res) == PGRES_COMMAND_OK || failed)
+            PQclear(res);
+        else
+            failed = res;
+    }
+    if (!failed)
+        return 0;
+    err_release(err);
+    return pg_fail_query(p, failed, sql, 0, err);
 }

@@ -35,4 +35,13 @@ int pg_copy_next(struct pg_copy *c, const char **ret_line, size_t *ret_len, stru
 /* Cancels what still runs; a transaction is then left aborted. */
 void pg_copy_end(struct pg_copy *c);
 
+/*
+ * COPY ... FROM STDIN: begin, put any number of times (bytes, cut anywhere), end. After a failed
+ * begin there is nothing to end; after a failed put, end says what the server has against it.
+ */
+int pg_copy_in_begin(struct db *db, const char *sql, struct err *err);
+int pg_copy_in_put(struct db *db, const void *data, size_t len, struct err *err);
+/* abort: why the rows shall be given up, which fails; or NULL. */
+int pg_copy_in_end(struct db *db, const char *sql, const char *abort, struct err *err);
+
 #endif

@@ -179,8 +179,17 @@ void conninfo_set(struct conninfo *c, const char *keyword, const char *value)
     if (i >= 0) {
         free(c->values[i]);
         c->values[i] = copy;
-        return;
     }
+    if (i >= 0 && !copy) {
+        free(c->keywords[i]);
+        for (; i < c->n; i++) { /* the NULL at the end comes along */
+            c->keywords[i] = c->keywords[i + 1];
+            c->values[i] = c->values[i + 1];
+        }
+        c->n--;
+    }
+    if (i >= 0 || !copy)
+        return;
     size_t n = (size_t)c->n + 2;
     c->keywords = xrealloc(c->keywords, n, sizeof(*c->keywords));
     c->values = xrealloc(c->values, n, sizeof(*c->values));

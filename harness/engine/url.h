@@ -39,6 +39,7 @@ struct conninfo {
 };
 int conninfo_parse(const char *url, struct conninfo *ret, struct err *err);
 const char *conninfo_get(const struct conninfo *c, const char *keyword); /* NULL when absent */
+/* value NULL takes the keyword out. */
 void conninfo_set(struct conninfo *c, const char *keyword, const char *value);
 /* Adds "-c name=value" to the startup options: the session's own default, which RESET goes back to.
  */

@@ -1,0 +1,76 @@
+/*
+ * Reading the rows of a whole PostgreSQL database over several connections that share one snapshot:
+ * for a backup, which stores them, and for a comparison, which only adds up their digests.
+ *
+ *     struct pg_scan scan = {0};
+ *     pg_scan_catalog(&scan, db, err);            what there is; says what cannot be read
+ *     ... lock, export a snapshot, see that the catalog is still the same ...
+ *     pg_scan_run(&scan, &options, err);          fills digests, and the parts of tables
+ *     pg_scan_release(&scan);
+ *
+ * Each connection takes ACCESS SHARE locks without waiting: whoever holds the snapshot's locks would
+ * make it wait for somebody who waits for him.
+ */
+#ifndef BELAY_POSTGRES_SCAN_H
+#define BELAY_POSTGRES_SCAN_H
+
+#include "backup/backup_impl.h"
+#include "backup/part.h"
+
+/* Tables in one text of LOCK and COPY statements; more would make the text long, not fast. */
+enum { PG_SCAN_GROUP = 64 };
+
+struct pg_table {
+    char *name;    /* schema.table, quoted where SQL needs it */
+    char *root;    /* of the partitioned table at the top; its own name otherwise */
+    char *columns; /* for COPY: quoted, in the root's order, without generated ones; may be empty */
+    char *condition; /* "WHERE ...": which rows an extension's table has that are not the
+                        extension's; or NULL */
+    bool rows;       /* it has rows of its own: not a partitioned table */
+    bool partition;
+    bool heap;
+    bool unlogged;
+    uint64_t bytes, pages;
+    size_t digest;          /* in the scan's digests: the root's */
+    struct part_list parts; /* after pg_scan_run() with a writer: in the order of the rows */
+};
+
+struct pg_scan {
+    struct pg_table *tables; /* by oid */
+    size_t ntables, tables_cap;
+    struct digest_set digests; /* of tables that are no partitions; by name */
+    struct strv unreadable;    /* "table public.t: permission denied", a line each */
+    char *identity;            /* equal when what there is to read is equal */
+    uint64_t bytes;            /* of all tables, TOAST included */
+    bool raw;                  /* SQL_ASCII: bytes are read as they are */
+    struct part_list large_objects;
+    uint64_t nlarge_objects; /* number of large objects */
+    struct rows *ranges;     /* of their oids */
+};
+
+int pg_scan_catalog(struct pg_scan *s, struct db *db, struct err *err);
+void pg_scan_release(struct pg_scan *s);
+
+struct pg_scan_options {
+    const char *url;
+    const char *snapshot; /* exported */
+    int jobs;
+    struct bundle_writer *writer; /* NULL: only the digests of tables */
+    int level;
+    struct meter *meter;
+    const struct backup_control *control; /* or NULL */
+    /* Runs in the caller's thread while the others read; or NULL. Its failure stops them. */
+    int (*meanwhile)(void *data, struct err *err);
+    void *data;
+};
+
+int pg_scan_run(struct pg_scan *s, const struct pg_scan_options *o, struct err *err);
+
+/* A session with everything set that reading rows depends on. */
+int pg_scan_open(const char *url, struct db **ret, struct err *err);
+
+/* The numbers of an object of the bundle: of table i, and of the large objects. */
+size_t pg_scan_object(size_t table);
+enum { PG_LARGE_OBJECTS = 1, PG_SCHEMA, PG_SEQUENCES, PG_FIRST_TABLE };
+
+#endif
