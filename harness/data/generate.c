@@ -267,12 +267,16 @@ static int fill(struct gen_context *c, struct err *err)
                      err);
 }
 
-/* What makes values read and written the same everywhere. Deferrable constraints speak at once. */
+/* What makes values read and written the same everywhere. Deferrable constraints speak at once. A scratch database has
+ * no statistics, and the catalog grows while queries on it stay prepared: they are to use its indexes. */
 static const char begin_postgres[] =
     "begin; set local timezone = 'UTC'; set local datestyle = 'ISO, YMD';"
     " set local intervalstyle = postgres; set local extra_float_digits = 3;"
     " set local bytea_output = hex; set local standard_conforming_strings = on;"
-    " set local xmloption = content; set constraints all immediate";
+    " set local xmloption = content; set local jit = off;"
+    " set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off;"
+    " set local enable_hashjoin = off; set local enable_mergejoin = off; set constraints all "
+    "immediate";
 
 static int run_postgres(struct gen_context *c, const struct strv *names, struct err *err)
 {

@@ -11,41 +11,38 @@
 #define SEPARATOR "\x1f"
 #define SQL_SEPARATOR "E'\\x1f'"
 
-/* $1 the tables (text[]) or NULL, $2 those to leave out. A partition is meant by its parent's name too. */
-#define TABLES                                                                                     \
-    "with recursive t as (select c.oid, c.relispartition,"                                         \
-    "  quote_ident(n.nspname) || '.' || quote_ident(c.relname) as identity"                        \
-    " from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace"         \
-    " where c.relkind = 'r' and c.relpersistence <> 't'"                                           \
-    " and n.nspname <> 'information_schema' and n.nspname !~ '^pg_'"                               \
-    " and ($1::text[] is null"                                                                     \
-    "  or quote_ident(n.nspname) || '.' || quote_ident(c.relname) = any($1::text[])"               \
-    "  or c.relispartition and exists (select from pg_catalog.pg_partition_ancestors(c.oid) a"     \
-    "   join pg_catalog.pg_class p on p.oid = a.relid"                                             \
-    "   join pg_catalog.pg_namespace pn on pn.oid = p.relnamespace"                                \
-    "   where quote_ident(pn.nspname) || '.' || quote_ident(p.relname) = any($1::text[])))"        \
-    " and not quote_ident(n.nspname) || '.' || quote_ident(c.relname)"                             \
-    "  = any(coalesce($2::text[], '{}'))"                                                          \
-    " and not quote_ident(c.relname) = any(coalesce($2::text[], '{}'))"                            \
-    " and not exists (select from pg_catalog.pg_depend d where d.classid = 'pg_class'::regclass"   \
-    "  and d.objid = c.oid and d.deptype = 'e')) "
-
+/*
+ * $1 the tables (text[]) or NULL, $2 those to leave out. Names are looked up, not compared: most tables of a large
+ * schema are not among them. A partition is meant by its parent's name too.
+ */
+#define WANTED "any (array(select pg_catalog.to_regclass(x)::oid from unnest($1::text[]) x))"
 static const char tables_sql[] =
-    TABLES "select t.oid, t.identity,"
-           " case when t.relispartition then pg_catalog.pg_get_partition_constraintdef(t.oid) end,"
-           " case when t.relispartition then (select string_agg(a.relid::oid::text, ' ')"
-           "  from pg_catalog.pg_partition_ancestors(t.oid) a) end,"
-           " (select string_agg(p.prosrc, ' ' order by g.tgname) from pg_catalog.pg_trigger g"
-           "  join pg_catalog.pg_proc p on p.oid = g.tgfoid"
-           "  where g.tgrelid = t.oid and not g.tgisinternal and g.tgtype & 4 <> 0),"
-           " (select string_agg(concat_ws(' ', pg_catalog.pg_get_expr(o.polwithcheck, o.polrelid),"
-           "   pg_catalog.pg_get_expr(o.polqual, o.polrelid)), ' ' order by o.polname)"
-           "  from pg_catalog.pg_policy o where o.polrelid = t.oid)"
-           " from t order by t.identity";
+    "select c.oid, quote_ident(n.nspname) || '.' || quote_ident(c.relname),"
+    " case when c.relispartition then pg_catalog.pg_get_partition_constraintdef(c.oid) end,"
+    " case when c.relispartition then (select string_agg(a.relid::oid::text, ' ')"
+    "  from pg_catalog.pg_partition_ancestors(c.oid) a) end,"
+    " (select string_agg(p.prosrc, ' ' order by g.tgname) from pg_catalog.pg_trigger g"
+    "  join pg_catalog.pg_proc p on p.oid = g.tgfoid"
+    "  where g.tgrelid = c.oid and not g.tgisinternal and g.tgtype & 4 <> 0),"
+    " (select string_agg(concat_ws(' ', pg_catalog.pg_get_expr(o.polwithcheck, o.polrelid),"
+    "   pg_catalog.pg_get_expr(o.polqual, o.polrelid)), ' ' order by o.polname)"
+    "  from pg_catalog.pg_policy o where o.polrelid = c.oid)"
+    " from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
+    " where c.relkind = 'r' and c.relpersistence <> 't'"
+    " and n.nspname <> 'information_schema' and n.nspname !~ '^pg_'"
+    " and ($1::text[] is null or c.oid = " WANTED " or c.relispartition and exists (select"
+    "   from pg_catalog.pg_partition_ancestors(c.oid) a where a.relid = " WANTED "))"
+    " and not quote_ident(n.nspname) || '.' || quote_ident(c.relname) = any($2::text[])"
+    " and not quote_ident(c.relname) = any($2::text[])"
+    " and not exists (select from pg_catalog.pg_depend d where d.classid = 'pg_class'::regclass"
+    "  and d.objid = c.oid and d.deptype = 'e') order by 2";
+
+/* The other queries: $1 is the oids of these tables. */
+#define TABLES "unnest($1::oid[]) t(oid)"
 
 /* A sequence belongs to a column, or its default reads it; a partition's columns take those of the
  * partitioned table. */
-static const char columns_sql[] = TABLES
+static const char columns_sql[] =
     "select a.attrelid, a.attnum, a.attname, quote_ident(a.attname), a.atttypid, a.atttypmod,"
     " a.attnotnull, a.attgenerated <> '',"
     " coalesce((select d.objid::regclass::text from pg_catalog.pg_depend d"
@@ -53,18 +50,17 @@ static const char columns_sql[] = TABLES
     "   join pg_catalog.pg_attribute o on o.attrelid = d.refobjid and o.attnum = d.refobjsubid"
     "   where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass"
     "   and d.deptype in ('a', 'i') and o.attname = a.attname"
-    "   and d.refobjid in (t.oid, case when t.relispartition"
-    "    then pg_catalog.pg_partition_root(t.oid)::oid end) order by 1 limit 1),"
+    "   and d.refobjid in (t.oid, pg_catalog.pg_partition_root(t.oid)::oid) order by 1 limit 1),"
     "  (select d.refobjid::regclass::text from pg_catalog.pg_attrdef f"
     "   join pg_catalog.pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = f.oid"
     "    and d.refclassid = 'pg_class'::regclass"
     "   join pg_catalog.pg_class s on s.oid = d.refobjid and s.relkind = 'S'"
     "   where f.adrelid = a.attrelid and f.adnum = a.attnum order by 1 limit 1))"
-    " from t join pg_catalog.pg_attribute a on a.attrelid = t.oid"
+    " from " TABLES " join pg_catalog.pg_attribute a on a.attrelid = t.oid"
     " where a.attnum > 0 and not a.attisdropped order by a.attrelid, a.attnum";
 
 /* A reference to a partitioned table has a row for each partition too: only the first speaks. */
-static const char constraints_sql[] = TABLES
+static const char constraints_sql[] =
     "select c.conrelid, c.conname, c.contype, array_to_string(c.conkey, ' '), c.confrelid,"
     " (select quote_ident(n.nspname) || '.' || quote_ident(r.relname) from pg_catalog.pg_class r"
     "  join pg_catalog.pg_namespace n on n.oid = r.relnamespace where r.oid = c.confrelid),"
@@ -75,30 +71,31 @@ static const char constraints_sql[] = TABLES
     "  from unnest(c.confkey) with ordinality k(n, i) join pg_catalog.pg_attribute a"
     "  on a.attrelid = c.confrelid and a.attnum = k.n),"
     " c.condeferrable, c.confmatchtype = 'f', pg_catalog.pg_get_expr(c.conbin, c.conrelid)"
-    " from t join pg_catalog.pg_constraint c on c.conrelid = t.oid"
+    " from " TABLES " join pg_catalog.pg_constraint c on c.conrelid = t.oid"
     " where c.contype = 'c' or c.contype = 'f' and not exists (select from"
     "  pg_catalog.pg_constraint p where p.oid = c.conparentid and p.conrelid = c.conrelid)"
     " order by c.conrelid, c.conname";
 
 /* Of a key over expressions, and for the predicate of a partial one, the columns that it depends on. */
 static const char keys_sql[] =
-    TABLES "select i.indrelid, x.relname, case when i.indexprs is null and i.indpred is null"
-           "  then (select string_agg(k.n::text, ' ' order by k.i)"
-           "   from unnest(i.indkey::int2[]) with ordinality k(n, i) where k.i <= i.indnkeyatts)"
-           "  else (select string_agg(distinct n::text, ' ') from (select d.refobjsubid as n"
-           "    from pg_catalog.pg_depend d where d.classid = 'pg_class'::regclass"
-           "    and d.objid = i.indexrelid and d.refclassid = 'pg_class'::regclass"
-           "    and d.refobjid = i.indrelid and d.refobjsubid > 0"
-           "    union select unnest(i.indkey::int2[])) u where n > 0) end,"
-           " coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false),"
-           " i.indexprs is not null or i.indpred is not null, i.indisprimary"
-           " from t join pg_catalog.pg_index i on i.indrelid = t.oid"
-           " join pg_catalog.pg_class x on x.oid = i.indexrelid"
-           " where i.indisunique or i.indisexclusion order by i.indrelid, x.relname";
+    "select i.indrelid, x.relname, case when i.indexprs is null and i.indpred is null"
+    "  then (select string_agg(k.n::text, ' ' order by k.i)"
+    "   from unnest(i.indkey::int2[]) with ordinality k(n, i) where k.i <= i.indnkeyatts)"
+    "  else (select string_agg(distinct n::text, ' ') from (select d.refobjsubid as n"
+    "    from pg_catalog.pg_depend d where d.classid = 'pg_class'::regclass"
+    "    and d.objid = i.indexrelid and d.refclassid = 'pg_class'::regclass"
+    "    and d.refobjid = i.indrelid and d.refobjsubid > 0"
+    "    union select unnest(i.indkey::int2[])) u where n > 0) end,"
+    " coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false),"
+    " i.indexprs is not null or i.indpred is not null, i.indisprimary"
+    " from " TABLES " join pg_catalog.pg_index i on i.indrelid = t.oid"
+    " join pg_catalog.pg_class x on x.oid = i.indexrelid"
+    " where i.indisunique or i.indisexclusion order by i.indrelid, x.relname";
 
 /* All types that the columns are made of. */
-static const char types_sql[] = TABLES
-    ", types(oid) as (select a.atttypid from t join pg_catalog.pg_attribute a on a.attrelid = t.oid"
+static const char types_sql[] =
+    "with recursive types(oid) as (select a.atttypid"
+    "  from " TABLES " join pg_catalog.pg_attribute a on a.attrelid = t.oid"
     "  where a.attnum > 0 and not a.attisdropped"
     " union select p.oid from types s join pg_catalog.pg_type y on y.oid = s.oid"
     "  cross join lateral (select y.typbasetype union all"
@@ -400,23 +397,32 @@ static char *array_literal(const char *const *v, size_t n)
 int gen_read_postgres(struct db *db, const struct strv *names, const char *const *leave_out,
                       struct gen_schema *ret, struct err *err)
 {
-    static const char *const queries[] = {tables_sql, columns_sql, constraints_sql, keys_sql,
-                                          types_sql};
+    static const char *const queries[] = {columns_sql, constraints_sql, keys_sql, types_sql};
     size_t left_out = 0;
     while (leave_out && leave_out[left_out])
         left_out++;
     _cleanup_free_ char *wanted =
         names ? array_literal((const char *const *)names->v, names->n) : NULL;
     _cleanup_free_ char *not_wanted = array_literal(leave_out, left_out);
-    struct rows *rows[ARRAY_LEN(queries)] = {0};
-    if (db_query_batch(db, queries, ARRAY_LEN(queries), (const char *[]){wanted, not_wanted}, 2,
-                       rows, err) < 0)
+    _cleanup_rows_ struct rows *tables = NULL;
+    if (db_query_prepared(db, tables_sql, (const char *[]){wanted, not_wanted}, 2, &tables, err) <
+        0)
         return -1;
-    read_tables(rows[0], ret);
-    read_columns(rows[1], rows[4], ret);
-    read_constraints(rows[2], ret);
-    read_keys(rows[3], ret);
-    read_bounds(rows[0], ret);
+    if (!rows_count(tables))
+        return 0;
+    read_tables(tables, ret);
+    _cleanup_str_ struct str oids = {0};
+    for (size_t i = 0; i < ret->n; i++)
+        str_addf(&oids, "%s%u", i ? "," : "{", ret->v[i]->oid);
+    str_addc(&oids, '}');
+    struct rows *rows[ARRAY_LEN(queries)] = {0};
+    if (db_query_batch(db, queries, ARRAY_LEN(queries), (const char *[]){str_get(&oids)}, 1, rows,
+                       err) < 0)
+        return -1;
+    read_columns(rows[0], rows[3], ret);
+    read_constraints(rows[1], ret);
+    read_keys(rows[2], ret);
+    read_bounds(tables, ret);
     for (size_t i = 0; i < ret->n; i++)
         gen_table_finish(ret->v[i]);
     int r = 0;
