@@ -17,6 +17,8 @@
 #include "harness/base/err.h"
 #include "harness/base/str.h"
 
+enum { BACKUP_LEVEL_MAX = 19 }; /* of zstd; higher ones need windows that a reader refuses */
+
 struct backup_progress {
     const char *phase;    /* "rows", "indexes", "digests", ...: one word or two, lower case */
     uint64_t done, total; /* plain bytes; total 0: unknown. An estimate: done may end before or past

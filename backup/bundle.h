@@ -72,13 +72,15 @@ int bundle_create(const char *path, const struct bundle_write_options *o,
  */
 int bundle_add(struct bundle_writer *w, const char *name, const void *data, size_t len,
                uint64_t raw, uint64_t rows, size_t *ret_position, struct err *err);
-/* Bytes written so far: for progress, from any thread. */
+/* Bytes written so far, from any thread; after bundle_finish() the size of the file. */
 uint64_t bundle_written(const struct bundle_writer *w);
 /* Fills in the manifest's members, belay and created. */
 int bundle_finish(struct bundle_writer *w, struct manifest *m, struct err *err);
 void bundle_writer_free(struct bundle_writer *w);
 DEFINE_CLEANUP(struct bundle_writer *, bundle_writer_free);
 
+/* True for a file that begins like a bundle, encrypted or not. */
+bool bundle_is(const char *path);
 /* Refuses what is not a whole bundle of a known version: ERR_CONFIG, with err.file. Memory stays
  * bounded whatever the file claims. */
 int bundle_open(const char *path, const char *key_file, struct bundle_reader **ret,

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -110,6 +111,17 @@ static int read_manifest(struct bundle_reader *r, struct err *err)
     if (members != r->manifest.nmembers || before != expected)
         return bundle_damaged(r->in.path, err, "it holds other members than its manifest says");
     return bundle_rewind(r, err);
+}
+
+bool bundle_is(const char *path)
+{
+    unsigned char block[TAR_BLOCK];
+    char name[TAR_NAME_MAX + 1];
+    uint64_t size;
+    _cleanup_fclose_ FILE *f = fopen(path, "re");
+    return f && fread(block, 1, sizeof(block), f) == sizeof(block) &&
+           (memcmp(block, BUNDLE_MAGIC, BUNDLE_MAGIC_SIZE) == 0 ||
+            tar_header_read(block, name, &size));
 }
 
 int bundle_open(const char *path, const char *key_file, struct bundle_reader **ret, struct err *err)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include "backup/bundle.h"
@@ -136,6 +137,9 @@ int bundle_finish(struct bundle_writer *w, struct manifest *m, struct err *err)
     if (append(w, BUNDLE_MANIFEST, text, len, err) < 0 ||
         bundle_out_write(&w->out, end, sizeof(end), err) < 0 || bundle_out_end(&w->out, err) < 0)
         return -1;
+    off_t size = lseek(w->file.fd, 0, SEEK_END);
+    if (size >= 0)
+        atomic_store(&w->written, (uint64_t)size);
     return partial_publish(&w->file, w->path, err);
 }
 

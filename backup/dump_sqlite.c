@@ -101,7 +101,9 @@ static int copy(struct dump *d, struct partial *ret, struct err *err)
     if (dump_begin(d, size, 2 * size + size / 64, err) < 0)
         return -1;
     meter_phase(d->meter, "copy", size);
-    d->manifest.database = xstrdup(path_base(sqlite3_db_filename(from, "main")));
+    const char *path = sqlite3_db_filename(from, "main"); /* absolute */
+    d->manifest.database = xstrdup(path_base(path));
+    d->manifest.host = path_dir(path);
     if (partial_create(dir, ret, err) < 0)
         return -1;
     if (pages && copy_pages(d, from, ret->path, (int)page_size, err) < 0) {

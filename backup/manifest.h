@@ -50,7 +50,7 @@ struct manifest {
     char *server;   /* "15.18", "3.40.1" */
     int version;    /* db_version() */
     char *database; /* its name, or the file's */
-    char *host;     /* without user and password; or NULL */
+    char *host;     /* without user and password; SQLite: the file's folder; or NULL */
     char *encoding, *collate, *ctype, *locale_provider, *icu_locale; /* PostgreSQL; or NULL */
     struct strv revisions; /* what the version table said; empty: unknown */
     char *version_table;   /* or NULL */

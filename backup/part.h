@@ -28,7 +28,6 @@ enum {
     PART_TARGET = 4 << 20,   /* stored bytes at which a part is closed */
     PART_RAW = 32 << 20,     /* plain bytes at which it is */
     PART_LEVEL = 3,          /* when nothing else is asked for */
-    PART_LEVEL_MAX = 19,     /* higher ones need windows that a reader refuses */
     PART_WINDOW_LOG_MAX = 23 /* 8 MiB */
 };
 

@@ -65,7 +65,9 @@ char *cli_help_command(const struct command *c);
 int exit_code_for(enum err_code code);
 
 /* One function per command. */
+int cmd_backup(struct cli *cli, struct err *err);
 int cmd_branches(struct cli *cli, struct err *err);
+int cmd_bundles(struct cli *cli, struct err *err);
 int cmd_check(struct cli *cli, struct err *err);
 int cmd_current(struct cli *cli, struct err *err);
 int cmd_diff(struct cli *cli, struct err *err);
@@ -76,6 +78,7 @@ int cmd_help(struct cli *cli, struct err *err);
 int cmd_history(struct cli *cli, struct err *err);
 int cmd_init(struct cli *cli, struct err *err);
 int cmd_merge(struct cli *cli, struct err *err);
+int cmd_restore(struct cli *cli, struct err *err);
 int cmd_revision(struct cli *cli, struct err *err);
 int cmd_run(struct cli *cli, struct err *err);
 int cmd_show(struct cli *cli, struct err *err);
@@ -83,6 +86,7 @@ int cmd_snapshot(struct cli *cli, struct err *err);
 int cmd_sql(struct cli *cli, struct err *err);
 int cmd_stamp(struct cli *cli, struct err *err);
 int cmd_upgrade(struct cli *cli, struct err *err);
+int cmd_verify(struct cli *cli, struct err *err);
 int cmd_version(struct cli *cli, struct err *err);
 
 #endif

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "backup/bundle.h"
 #include "harness/base/cleanup.h"
 #include "harness/base/file.h"
 #include "harness/schema/diff.h"
@@ -60,12 +61,24 @@ static bool is_sqlite_file(const char *path)
     return n == 0 || (n == sizeof(head) && memcmp(head, magic, sizeof(head)) == 0);
 }
 
-/* A URL, a snapshot file, an SQLite file, or "-" for a snapshot on stdin. */
-static int snapshot_of(const char *what, const struct source *source, struct snapshot **ret,
-                       struct err *err)
+static int snapshot_of_bundle(const char *path, const char *key_file, struct snapshot **ret,
+                              struct err *err)
+{
+    _cleanup_bundle_reader_ struct bundle_reader *r = NULL;
+    if (bundle_open(path, key_file, &r, err) < 0)
+        return -1;
+    *ret = snapshot_ref(bundle_manifest(r)->snapshot);
+    return 0;
+}
+
+/* A URL, a snapshot file, a bundle, an SQLite file, or "-" for a snapshot on stdin. */
+static int snapshot_of(const struct cli *cli, const char *what, const struct source *source,
+                       struct snapshot **ret, struct err *err)
 {
     if (strcmp(what, "-") == 0)
         return snapshot_of_stdin(ret, err);
+    if (bundle_is(what))
+        return snapshot_of_bundle(what, settings_get(&cli->settings, OPT_KEY), ret, err);
     if (file_exists(what) && !is_sqlite_file(what)) {
         _cleanup_free_ char *text = NULL;
         size_t len;
@@ -76,9 +89,15 @@ static int snapshot_of(const char *what, const struct source *source, struct sna
     return snapshot_of_url(what, source, ret, err);
 }
 
-/* The source whose version tables are left out: where a folder or a format was named. */
+/* The source whose version tables are left out: where a folder or a format was named. A bundle holds
+ * them all, so that what is compared with one keeps its own. */
 static int named_source(const struct cli *cli, struct source **ret, struct err *err)
 {
+    for (size_t i = 0; i < cli->args.n; i++)
+        if (bundle_is(cli->args.v[i])) {
+            *ret = NULL;
+            return 0;
+        }
     const char *dir = settings_get(&cli->settings, OPT_DIR);
     const char *format = settings_get(&cli->settings, OPT_FORMAT);
     *ret = NULL;
@@ -95,7 +114,7 @@ int cmd_snapshot(struct cli *cli, struct err *err)
     }
     _cleanup_source_ struct source *source = NULL;
     _cleanup_snapshot_ struct snapshot *snapshot = NULL;
-    if (named_source(cli, &source, err) < 0 || snapshot_of(url, source, &snapshot, err) < 0)
+    if (named_source(cli, &source, err) < 0 || snapshot_of(cli, url, source, &snapshot, err) < 0)
         return -1;
     _cleanup_free_ char *json = snapshot_to_json(snapshot);
     const char *path = settings_get(s, OPT_OUTPUT);
@@ -150,7 +169,8 @@ int cmd_diff(struct cli *cli, struct err *err)
     _cleanup_source_ struct source *source = NULL;
     _cleanup_snapshot_ struct snapshot *a = NULL, *b = NULL;
     if (outputs_plan(&cli->settings, &outputs, err) < 0 || named_source(cli, &source, err) < 0 ||
-        snapshot_of(args[0], source, &a, err) < 0 || snapshot_of(args[1], source, &b, err) < 0)
+        snapshot_of(cli, args[0], source, &a, err) < 0 ||
+        snapshot_of(cli, args[1], source, &b, err) < 0)
         return -1;
     if (strcmp(a->engine, b->engine) != 0)
         return err_set(err, ERR_USAGE, "cannot compare %s with %s", a->engine, b->engine);

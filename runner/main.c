@@ -105,6 +105,42 @@ static const char history_help[] =
     "the database is at. --verbose shows more of each revision, --format json\n"
     "everything.\n";
 
+static const char backup_help[] =
+    "URL is the database, else --url, DATABASE_URL or the project's own. The bundle is\n"
+    "one file with schema, rows, digests and a manifest (docs/bundles.md), written to\n"
+    "--output FILE; into the folder --output DIR or --bundles DIR (belay-bundles) it\n"
+    "is named DATABASE-REVISION-TIME.belay. Its path goes to stdout. An existing file\n"
+    "is never replaced; until it is whole there is no file of that name.\n"
+    "\n"
+    "Exit 0: done; 2: usage; 3: no connection, something that cannot be read, a full\n"
+    "disk, a signal: there is no bundle.\n";
+
+static const char verify_help[] =
+    "Reads every byte: structure, hashes, rows, and the digests that the stored rows\n"
+    "come to. --drill restores the bundle into a scratch database and compares schema\n"
+    "and digests with what was recorded (for SQLite that is always done).\n"
+    "\n"
+    "Exit 0: good; 1: damaged; 2: usage, or a key that cannot be used; 3: no verdict.\n";
+
+static const char restore_help[] =
+    "Nothing is destroyed first. The bundle is loaded beside the target and compared\n"
+    "with its manifest; only then it takes the target's place, in one transaction.\n"
+    "What was there is kept as NAME_before_restore_TIME. --to may name an existing\n"
+    "database, an empty one, or one that does not exist yet.\n"
+    "\n"
+    "Exit 0: done; 2: usage, or a damaged bundle; 3: it could not be done: the target\n"
+    "is as it was.\n";
+
+static const char bundles_help[] =
+    "DIR, else --bundles DIR, else belay-bundles; newest first.\n"
+    "\n"
+    "--prune removes what neither --keep-last nor --keep-days keeps, of each database\n"
+    "for itself; without --prune they only mark what would go. The newest bundle that\n"
+    "stays is verified first, and a good one is never removed when no other is known\n"
+    "to be good. What cannot be read is never removed.\n"
+    "\n"
+    "Exit 0: all can be read; 1: some are damaged.\n";
+
 #define VERSION_TABLES "With --dir or the format of a source, its version tables are left out.\n"
 
 const struct command commands[] = {
@@ -142,13 +178,23 @@ const struct command commands[] = {
      DATABASE | COMPARE | O(BRANCH_LABEL) | O(ENGINE) | O(FAIL_ON) | O(MESSAGE) | O(NO_CHECK) |
          O(REV_ID),
      true},
+    {"backup", cmd_backup, "[URL]", 0, 1, "write a database into a bundle", backup_help,
+     DATABASE | O(BUNDLES) | O(ENCRYPT_TO) | O(JOBS) | O(LEVEL) | O(OUTPUT), true},
+    {"verify", cmd_verify, "BUNDLE", 1, 1, "check every byte of a bundle", verify_help,
+     COMMON | O(DRILL) | O(FORMAT) | O(JOBS) | O(KEY) | O(SCRATCH_URL), true},
+    {"restore", cmd_restore, "BUNDLE", 1, 1, "make a database what a bundle holds", restore_help,
+     COMMON | O(JOBS) | O(KEY) | O(TO), true},
+    {"bundles", cmd_bundles, "[DIR]", 0, 1, "list bundles, remove old ones", bundles_help,
+     COMMON | O(BUNDLES) | O(FORMAT) | O(JOBS) | O(KEEP_DAYS) | O(KEEP_LAST) | O(KEY) | O(PRUNE),
+     true},
     {"diff", cmd_diff, "A B", 2, 2, "show what differs between two schemas",
-     "A and B are database URLs, snapshot files, SQLite files, or - for a snapshot on\n"
-     "stdin. --format text or json.\n" VERSION_TABLES "Exit 0: equal; 1: different.\n",
-     COMMON | SOURCE | O(OUTPUT), true},
+     "A and B are database URLs, snapshot files, bundles, SQLite files, or - for a\n"
+     "snapshot on stdin. --format text or json.\n" VERSION_TABLES "Exit 0: equal; 1: different.\n",
+     COMMON | SOURCE | O(KEY) | O(OUTPUT), true},
     {"snapshot", cmd_snapshot, "[URL]", 0, 1, "write the schema of a database as JSON",
-     "Without URL: --url, BELAY_URL, DATABASE_URL or belay.yaml.\n" VERSION_TABLES,
-     COMMON | SOURCE | O(OUTPUT) | O(URL), true},
+     "URL may be a bundle too. Without URL: --url, BELAY_URL, DATABASE_URL or "
+     "belay.yaml.\n" VERSION_TABLES,
+     COMMON | SOURCE | O(KEY) | O(OUTPUT) | O(URL), true},
     {"init", cmd_init, "[DIR]", 0, 1, "write a commented belay.yaml",
      "An existing file is never overwritten.\n", O(ENGINE) | O(FORMAT) | O(URL), false},
     {"doctor", cmd_doctor, "[DIR]", 0, 1, "say what is found here, and what is missing",

@@ -90,7 +90,7 @@ START_TEST(version_names_belay_and_its_libraries)
     ck_assert_int_eq(r.r.status, 0);
     ck_assert_int_eq(flag.r.status, 0);
     ck_assert(strncmp(r.out, flag.out, strlen(flag.out)) == 0);
-    static const char *const libraries[] = {"libpq",   "sqlite",   "zstd",   "libarchive",
+    static const char *const libraries[] = {"libpq",   "sqlite",   "zstd",   "libsodium",
                                             "jansson", "libcyaml", "xxhash", "libpg_query"};
     for (size_t i = 0; i < ARRAY_LEN(libraries); i++)
         has(r.out, libraries[i]);
