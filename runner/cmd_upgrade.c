@@ -30,46 +30,14 @@ static int offline_engine(const struct database *d, const struct engine **ret, s
     return err_hint(err, "add --engine sqlite or --engine postgres, or \"engine:\" to belay.yaml");
 }
 
-/* What a range may ask for. */
-enum ways {
-    WAYS_UP,
-    WAYS_DOWN,
-    WAYS_BOTH,
-};
-
-/* "FROM:TO", "TO", ":TO", "FROM:". */
-static int offline_path(const struct graph *g, const char *range, enum ways ways,
-                        struct revisions *ret, enum step_direction *ret_direction, struct err *err)
-{
-    const char *colon = strchr(range, ':');
-    if (ways == WAYS_DOWN && !colon) {
-        err_set(err, ERR_USAGE, "without a database a downgrade needs to know where it begins");
-        return err_hint(err, "write FROM:TO, as in \"belay downgrade head:%s --sql\"", range);
-    }
-    _cleanup_free_ char *from = xstrndup(range, colon ? (size_t)(colon - range) : 0);
-    const char *to = colon ? colon + 1 : range;
-    _cleanup_revisions_ struct revisions start = {0}, end = {0};
-    if (*from && graph_resolve(g, from, NULL, &start, err) < 0)
-        return -1;
-    if (graph_resolve(g, *to ? to : "head", &start, &end, err) < 0)
-        return -1;
-    graph_upgrade_path(g, &start, &end, ret);
-    *ret_direction = STEP_UP;
-    if (ways == WAYS_UP || (ways == WAYS_BOTH && ret->n))
-        return 0;
-    revisions_release(ret);
-    *ret_direction = STEP_DOWN;
-    return start.n ? graph_downgrade_path(g, &start, &end, ret, err) : 0;
-}
-
-static int print_sql(struct cli *cli, const char *range, enum ways ways, struct err *err)
+static int print_sql(struct cli *cli, const char *range, enum verb_ways ways, struct err *err)
 {
     _cleanup_database_ struct database d = {0};
     _cleanup_revisions_ struct revisions list = {0};
     enum step_direction direction = STEP_UP;
     const struct engine *e = NULL;
     if (database_find(cli, &d, err) < 0 || offline_engine(&d, &e, err) < 0 ||
-        offline_path(source_graph(d.source), range, ways, &list, &direction, err) < 0)
+        verb_range(source_graph(d.source), range, ways, &list, &direction, err) < 0)
         return -1;
     if (!list.n) {
         fprintf(stderr, "nothing to do for %s\n", range);

@@ -41,9 +41,14 @@ struct raw_expect {
     unsigned findings_count;
 };
 
+struct raw_revision {
+    char *message, *id, *head, *branch_label, *autogenerate;
+};
+
 struct raw_step {
     char *texts[SCENARIO_EXPECT]; /* by enum scenario_kind */
     struct raw_expect *expect;
+    struct raw_revision *revision, *merge;
 };
 
 struct raw_command {
@@ -146,19 +151,37 @@ static const cyaml_schema_field_t step_expect_fields[] = {
     LIST_IN("findings", struct raw_expect, findings, &expect_value),
     CYAML_FIELD_END,
 };
+static const cyaml_schema_field_t revision_fields[] = {
+    TEXT("message", NEEDED, struct raw_revision, message),
+    TEXT("id", OPTIONAL, struct raw_revision, id),
+    TEXT("head", OPTIONAL, struct raw_revision, head),
+    TEXT("branch_label", OPTIONAL, struct raw_revision, branch_label),
+    TEXT("autogenerate", OPTIONAL, struct raw_revision, autogenerate),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_field_t merge_fields[] = {
+    TEXT("message", NEEDED, struct raw_revision, message),
+    TEXT("id", OPTIONAL, struct raw_revision, id),
+    CYAML_FIELD_END,
+};
 static const char *const step_keys[] = {
-    [SCENARIO_UPGRADE] = "upgrade", [SCENARIO_DOWNGRADE] = "downgrade", [SCENARIO_STAMP] = "stamp",
-    [SCENARIO_SQL] = "sql",         [SCENARIO_SNAPSHOT] = "snapshot",   [SCENARIO_CHECK] = "check",
-    [SCENARIO_EXPECT] = "expect",
+    [SCENARIO_UPGRADE] = "upgrade",   [SCENARIO_DOWNGRADE] = "downgrade",
+    [SCENARIO_STAMP] = "stamp",       [SCENARIO_SQL] = "sql",
+    [SCENARIO_SNAPSHOT] = "snapshot", [SCENARIO_CHECK] = "check",
+    [SCENARIO_EXPECT] = "expect",     [SCENARIO_PREVIEW] = "preview",
+    [SCENARIO_REVISION] = "revision", [SCENARIO_MERGE] = "merge",
 };
 static const cyaml_schema_field_t step_fields[] = {
     TEXT("upgrade", OPTIONAL, struct raw_step, texts[SCENARIO_UPGRADE]),
     TEXT("downgrade", OPTIONAL, struct raw_step, texts[SCENARIO_DOWNGRADE]),
     TEXT("stamp", OPTIONAL, struct raw_step, texts[SCENARIO_STAMP]),
     TEXT("sql", OPTIONAL, struct raw_step, texts[SCENARIO_SQL]),
+    TEXT("preview", OPTIONAL, struct raw_step, texts[SCENARIO_PREVIEW]),
     TEXT("snapshot", OPTIONAL, struct raw_step, texts[SCENARIO_SNAPSHOT]),
     TEXT("check", OPTIONAL, struct raw_step, texts[SCENARIO_CHECK]),
     CYAML_FIELD_MAPPING_PTR("expect", OPTIONAL, struct raw_step, expect, step_expect_fields),
+    CYAML_FIELD_MAPPING_PTR("revision", OPTIONAL, struct raw_step, revision, revision_fields),
+    CYAML_FIELD_MAPPING_PTR("merge", OPTIONAL, struct raw_step, merge, merge_fields),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t step_value = {
@@ -686,19 +709,38 @@ static void copy_findings(struct scenario_step *s, const struct raw_expect *e)
     s->snapshot = copy_value(e->snapshot);
 }
 
+static int copy_revision(struct scenario_step *s, const struct raw_revision *raw, const char *path,
+                         struct err *err)
+{
+    const char *autogenerate = raw->autogenerate;
+    if (!*raw->message || (autogenerate && strcmp(autogenerate, "yes") != 0)) {
+        err_set(err, ERR_CONFIG, "steps: %s: %s", step_keys[s->kind],
+                *raw->message ? "there is only \"autogenerate: yes\"" : "the message is empty");
+        return err_at(err, path, s->line, 0);
+    }
+    s->revision = (struct scenario_revision){
+        .message = xstrdup(raw->message),
+        .id = copy_value(raw->id),
+        .head = copy_value(raw->head),
+        .branch_label = copy_value(raw->branch_label),
+        .autogenerate = autogenerate != NULL,
+    };
+    return 0;
+}
+
 /* A step is a mapping of one key. */
 static int fill_step(struct config *c, const struct raw_step *raw, yaml_document_t *doc, size_t i,
                      struct err *err)
 {
     struct scenario_step *s = &c->steps[c->nsteps++];
-    size_t keys = raw->expect != NULL;
-    s->kind = SCENARIO_EXPECT;
+    size_t keys = (raw->expect != NULL) + (raw->revision != NULL) + (raw->merge != NULL);
+    s->kind = raw->revision ? SCENARIO_REVISION : raw->merge ? SCENARIO_MERGE : SCENARIO_EXPECT;
     for (int k = 0; k < SCENARIO_EXPECT; k++)
         if (raw->texts[k]) {
             s->kind = (enum scenario_kind)k;
             keys++;
         }
-    if (s->kind != SCENARIO_EXPECT)
+    if (s->kind < SCENARIO_EXPECT)
         s->text = xstrdup(raw->texts[s->kind]);
     s->line = item_key_line(doc, "steps", i, step_keys[s->kind]);
     if (keys != 1) {
@@ -711,6 +753,9 @@ static int fill_step(struct config *c, const struct raw_step *raw, yaml_document
                 *s->text ? "there is only \"check: yes\"" : "empty");
         return err_at(err, c->path, s->line, 0);
     }
+    const struct raw_revision *new = raw->revision ? raw->revision : raw->merge;
+    if (new &&copy_revision(s, new, c->path, err) < 0)
+        return -1;
     for (unsigned k = 0; raw->expect && k < raw->expect->findings_count; k++)
         if (check_item(&raw->expect->findings[k], c->path, doc, "steps", i, false, err) < 0)
             return -1;

@@ -49,7 +49,7 @@ static const char run_help[] =
     "      revision: \"0002\"             # an id or the beginning of one\n"
     "      object: index *_author_idx\n"
     "\n"
-    "With steps (upgrade, downgrade, sql, snapshot, check, expect) these run on one\n"
+    "With steps (upgrade, downgrade, sql, check, expect and more) these run on one\n"
     "scratch database instead; docs/scenarios.md has the language.\n"
     "\n"
     "A folder above scenarios runs all of them. Exit 0: all as expected; 1: some\n"

@@ -3,13 +3,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/base/copy.h"
 #include "harness/base/file.h"
+#include "harness/engine/guard.h"
 #include "harness/schema/diff.h"
 #include "harness/schema/schema.h"
 #include "runner/check.h"
 #include "runner/database.h"
 #include "runner/project.h"
 #include "runner/terminal.h"
+#include "runner/verbs.h"
 
 struct shot {
     const char *name;
@@ -17,11 +20,13 @@ struct shot {
 };
 
 struct play {
-    const struct check_request *q;
+    struct check_request q;
     const struct config *scenario;
     struct source *source;
     const struct engine *engine;
     struct scratch *scratch;
+    struct guard *guard; /* of the copy of the scenario that revisions are written into, or NULL */
+    char *copied_dir;    /* the project in it */
     struct shot *shots;
     size_t nshots, shots_cap;
     struct check_result found; /* findings that no expect has met yet */
@@ -40,6 +45,10 @@ void scenario_step_release(struct scenario_step *s)
     strv_release(&s->absent);
     strv_release(&s->revisions);
     free(s->snapshot);
+    free(s->revision.message);
+    free(s->revision.id);
+    free(s->revision.head);
+    free(s->revision.branch_label);
     for (size_t i = 0; i < s->nfindings; i++) {
         free(s->findings[i].finding);
         free(s->findings[i].revision);
@@ -138,6 +147,30 @@ static int run_sql(struct play *p, const char *sql, struct err *err)
                : db_run(db, sql, DB_RUN_STATEMENTS, NULL, err);
 }
 
+/* SQL of the scenario or of its revisions: that it fails is not as expected. */
+static int try_sql(struct play *p, const struct scenario_step *s, const char *sql, struct err *err)
+{
+    if (run_sql(p, sql, err) == 0)
+        return 0;
+    if (err->code != ERR_SQL)
+        return -1;
+    differ(p, s, "%s: %s", s->kind == SCENARIO_SQL ? "sql" : "preview", err->message);
+    err_release(err);
+    return 0;
+}
+
+static int preview(struct play *p, const struct scenario_step *step, struct err *err)
+{
+    _cleanup_revisions_ struct revisions list = {0};
+    _cleanup_free_ char *sql = NULL;
+    enum step_direction direction;
+    if (verb_range(source_graph(p->source), step->text, WAYS_BOTH, &list, &direction, err) < 0)
+        return err_at(err, p->scenario->path, step->line, 0);
+    if (source_sql(p->source, p->engine, &list, direction, &sql, err) < 0)
+        return -1;
+    return try_sql(p, step, sql, err);
+}
+
 static int read_schema(struct play *p, struct snapshot **ret, struct err *err)
 {
     _cleanup_db_ struct db *db = NULL;
@@ -161,6 +194,90 @@ static int keep_snapshot(struct play *p, const char *name, struct err *err)
     p->shots = xgrow(p->shots, p->nshots, &p->shots_cap, sizeof(*p->shots));
     p->shots[p->nshots++] = (struct shot){name, s};
     return 0;
+}
+
+/* ---- writing revisions ---- */
+
+enum { COPY_ROOM = 64 << 20 };
+
+/* From here on the scenario plays in a copy: its own folder stays as it is. */
+static int move_to_copy(struct play *p, struct err *err)
+{
+    _cleanup_free_ char *folder = path_dir(p->scenario->path);
+    _cleanup_free_ char *from = realpath(folder, NULL), *dir = realpath(p->q.dir, NULL);
+    if (p->guard)
+        return 0;
+    if (!from || !dir)
+        return err_errno(err, "cannot find %s", from ? p->q.dir : folder);
+    bool whole = strcmp(from, dir) == 0;
+    const char *inside = whole ? "." : path_relative(dir, from);
+    if (*inside == '/') {
+        err_set(err, ERR_CONFIG,
+                "revisions are written into a copy of %s, and the project is not "
+                "in it",
+                folder);
+        return err_at(err, p->scenario->path, 0, 0);
+    }
+    if (guard_open(&(struct guard_options){.room = COPY_ROOM}, &p->guard, err) < 0)
+        return -1;
+    _cleanup_free_ char *to = path_join(guard_dir(p->guard), "scenario");
+    if (tree_copy(from, to, &(struct proc_user){0}, err) < 0)
+        return err_prefix(err, "cannot copy the scenario");
+    p->copied_dir = path_join(to, inside);
+    p->q.dir = p->copied_dir;
+    return 0;
+}
+
+static int open_again(struct play *p, struct err *err)
+{
+    source_free(TAKE_PTR(p->source));
+    return project_open(p->q.settings, p->q.config, p->q.dir, &p->source, err);
+}
+
+/* What the new revision follows. */
+static int find_parents(struct play *p, const struct scenario_step *step, struct revisions *ret,
+                        struct err *err)
+{
+    const struct graph *g = source_graph(p->source);
+    const char *head = step->revision.head ? step->revision.head : "head";
+    if (step->kind == SCENARIO_MERGE)
+        graph_heads(g, ret);
+    else if (graph_resolve(g, head, NULL, ret, err) < 0)
+        return err_at(err, p->scenario->path, step->line, 0);
+    if (step->kind == SCENARIO_REVISION || ret->n > 1)
+        return 0;
+    err_set(err, ERR_CONFIG, "merge: there is one head");
+    return err_at(err, p->scenario->path, step->line, 0);
+}
+
+/* Writes a revision and checks it at once, as the verbs do. */
+static int write_revision(struct play *p, const struct scenario_step *step, struct err *err)
+{
+    _cleanup_revisions_ struct revisions parents = {0};
+    _cleanup_strv_ struct strv files = {0}, real = {0};
+    _cleanup_free_ char *id = NULL;
+    if (!p->guard && (move_to_copy(p, err) < 0 || open_again(p, err) < 0))
+        return -1;
+    if (find_parents(p, step, &parents, err) < 0)
+        return -1;
+    const struct new_revision n = {
+        .message = step->revision.message,
+        .autogenerate = step->revision.autogenerate,
+        .url = scratch_url(p->scratch),
+        .parents = &parents,
+        .id = step->revision.id,
+        .branch_label = step->revision.branch_label,
+    };
+    if (source_new_revision(p->source, &n, &id, &files, err) < 0 || open_again(p, err) < 0)
+        return -1;
+    for (size_t i = 0; i < files.n; i++) {
+        char *path = realpath(files.v[i], NULL);
+        if (path)
+            strv_add_take(&real, path);
+    }
+    struct check_request q = p->q;
+    q.only_files = &real;
+    return check_run(&q, &p->found, err);
 }
 
 /* ---- expecting ---- */
@@ -331,17 +448,16 @@ static int run_step(struct play *p, const struct scenario_step *s, struct err *e
     case SCENARIO_STAMP:
         return stamp(p, s, err);
     case SCENARIO_SQL:
-        if (run_sql(p, s->text, err) == 0)
-            return 0;
-        if (err->code != ERR_SQL)
-            return -1;
-        differ(p, s, "sql: %s", err->message);
-        err_release(err);
-        return 0;
+        return try_sql(p, s, s->text, err);
+    case SCENARIO_PREVIEW:
+        return preview(p, s, err);
     case SCENARIO_SNAPSHOT:
         return keep_snapshot(p, s->text, err);
     case SCENARIO_CHECK:
-        return check_run(p->q, &p->found, err);
+        return check_run(&p->q, &p->found, err);
+    case SCENARIO_REVISION:
+    case SCENARIO_MERGE:
+        return write_revision(p, s, err);
     case SCENARIO_EXPECT:
         return expect(p, s, err);
     }
@@ -351,7 +467,7 @@ static int run_step(struct play *p, const struct scenario_step *s, struct err *e
 static int play(struct play *p, struct err *err)
 {
     const struct config *c = p->scenario;
-    const char *baseline = settings_get(p->q->settings, OPT_BASELINE);
+    const char *baseline = settings_get(p->q.settings, OPT_BASELINE);
     _cleanup_free_ char *sql = NULL;
     if (baseline && (file_read_text(baseline, &sql, NULL, err) < 0 || run_sql(p, sql, err) < 0))
         return err_prefix(err, "baseline");
@@ -387,9 +503,9 @@ int scenario_run(const struct check_request *q, const struct config *scenario,
     if (scratch_pool_open(engine, &o, &pool, err) < 0 || scratch_new(pool, &scratch, err) < 0)
         return -1;
     struct play p = {
-        .q = q,
+        .q = *q,
         .scenario = scenario,
-        .source = source,
+        .source = TAKE_PTR(source),
         .engine = engine,
         .scratch = scratch,
         .differences = differences,
@@ -399,5 +515,8 @@ int scenario_run(const struct check_request *q, const struct config *scenario,
         snapshot_free(p.shots[i].snapshot);
     free(p.shots);
     check_result_release(&p.found);
+    source_free(p.source);
+    guard_close(p.guard);
+    free(p.copied_dir);
     return rc;
 }

@@ -24,9 +24,20 @@ enum scenario_kind {
     SCENARIO_DOWNGRADE,
     SCENARIO_STAMP,
     SCENARIO_SQL,      /* text: the SQL */
+    SCENARIO_PREVIEW,  /* text: the range whose SQL is run as `belay sql` writes it */
     SCENARIO_SNAPSHOT, /* text: the name to keep it under */
     SCENARIO_CHECK,
     SCENARIO_EXPECT,
+    SCENARIO_REVISION,
+    SCENARIO_MERGE,
+};
+
+/* A revision that is written; but for the message, what is NULL is left to the tool. */
+struct scenario_revision {
+    char *message, *id;
+    char *head; /* the revision to follow; NULL: the only head. Of SCENARIO_REVISION, as the rest */
+    char *branch_label;
+    bool autogenerate;
 };
 
 /* A query and its rows, columns joined by "|". */
@@ -38,7 +49,8 @@ struct scenario_rows {
 struct scenario_step {
     enum scenario_kind kind;
     char *text;
-    int line; /* in the file */
+    int line;                          /* in the file */
+    struct scenario_revision revision; /* SCENARIO_REVISION, SCENARIO_MERGE (of all heads) */
     /* SCENARIO_EXPECT; what is empty or NULL is not looked at */
     struct scenario_rows *rows;
     size_t nrows;

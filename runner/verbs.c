@@ -135,3 +135,27 @@ int verb_admit(const struct database *d, const struct database_state *s, struct 
         return verb_propose(d, s->schema, err) < 0 ? -1 : 0;
     return 1;
 }
+
+int verb_range(const struct graph *g, const char *range, enum verb_ways ways, struct revisions *ret,
+               enum step_direction *ret_direction, struct err *err)
+{
+    const char *colon = strchr(range, ':');
+    if (ways == WAYS_DOWN && !colon) {
+        err_set(err, ERR_USAGE, "without a database a downgrade needs to know where it begins");
+        return err_hint(err, "write FROM:TO, as in \"belay downgrade head:%s --sql\"", range);
+    }
+    _cleanup_free_ char *from = xstrndup(range, colon ? (size_t)(colon - range) : 0);
+    const char *to = colon ? colon + 1 : range;
+    _cleanup_revisions_ struct revisions start = {0}, end = {0};
+    if (*from && graph_resolve(g, from, NULL, &start, err) < 0)
+        return -1;
+    if (graph_resolve(g, *to ? to : "head", &start, &end, err) < 0)
+        return -1;
+    graph_upgrade_path(g, &start, &end, ret);
+    *ret_direction = STEP_UP;
+    if (ways == WAYS_UP || (ways == WAYS_BOTH && ret->n))
+        return 0;
+    revisions_release(ret);
+    *ret_direction = STEP_DOWN;
+    return start.n ? graph_downgrade_path(g, &start, &end, ret, err) : 0;
+}

@@ -31,4 +31,15 @@ int verb_admit(const struct database *d, const struct database_state *s, struct 
 /* The proposal for a database with tables and no version table, on stderr. */
 int verb_propose(const struct database *d, const struct snapshot *schema, struct err *err);
 
+/* What a range may ask for. */
+enum verb_ways {
+    WAYS_UP,
+    WAYS_DOWN,
+    WAYS_BOTH,
+};
+
+/* The revisions between "FROM:TO", "TO", ":TO", "FROM:", without a database, and which way. */
+int verb_range(const struct graph *g, const char *range, enum verb_ways ways, struct revisions *ret,
+               enum step_direction *ret_direction, struct err *err);
+
 #endif

@@ -211,6 +211,15 @@ START_TEST(a_scenario_takes_its_own_keys_and_no_others)
          "      rows: [{query: select 1, are: [\"1\"]}]\n"
          "      findings: [{finding: irreversible, revision: a, object: table t}]\n",
          "no error"},
+        {"title: x\nsteps:\n  - preview: base:head\n  - revision: {message: m, id: a, head: b,\n"
+         "      branch_label: c, autogenerate: yes}\n  - merge: {message: m, id: d}\n",
+         "no error"},
+        {"title: x\nsteps:\n  - revision: {id: a}\n", "3: steps: \"message\" is missing"},
+        {"title: x\nsteps:\n  - merge: {message: m, head: b}\n", "3: unknown key \"head\""},
+        {"title: x\nsteps:\n  - revision: {message: m, autogenerate: maybe}\n",
+         "3: steps: revision: there is only \"autogenerate: yes\""},
+        {"title: x\nsteps:\n  - upgrade: head\n    merge: {message: m}\n",
+         "a step does one thing, and this one does 2"},
         {"title: x\nsteps:\n  - upgrade: head\n    sql: select 1\n",
          "4: steps: a step does one thing, and this one does 2"},
         {"title: x\nsteps:\n  - {}\n", "steps: a step does one thing, and this one does 0"},

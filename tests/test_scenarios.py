@@ -59,6 +59,8 @@ UNMET_STEPS = {
     "{findings: [{finding: upgrade-fails}]}": "expected, not found: upgrade-fails",
     "{}\n  - stamp: base\n  - expect: {revision: ['1']}": "at base, expected 1",
     "{}\n  - sql: nonsense": "syntax error",
+    "{}\n  - preview: '1'": "preview: table a already exists",
+    "{}\n  - revision: {message: more}\n  - expect: {revision: ['2']}": "at 1, expected 2",
     "{}\n  - downgrade: base\n  - upgrade: head": "found, not expected: downgrade-missing of 1",
     "{}\n  - downgrade: base": "found, not expected: downgrade-missing of 1",
     "{}\n  - check: yes": "found, not expected: downgrade-missing of 1",
@@ -74,7 +76,8 @@ def unmet_step_is_seen(expect):
         with open(f"{folder}/migrations/1_a.sql", "w", encoding="utf-8") as f:
             f.write("-- migrate:up\ncreate table a (b integer);\n")
         done = belay_run(folder, "sqlite")
-        return done.returncode == 1 and UNMET_STEPS[expect] in done.stdout, done
+        kept = os.listdir(f"{folder}/migrations") == ["1_a.sql"]  # revisions go into a copy
+        return done.returncode == 1 and UNMET_STEPS[expect] in done.stdout and kept, done
 
 
 def without_numbers(text):
