@@ -81,6 +81,7 @@ int cmd_merge(struct cli *cli, struct err *err);
 int cmd_restore(struct cli *cli, struct err *err);
 int cmd_revision(struct cli *cli, struct err *err);
 int cmd_run(struct cli *cli, struct err *err);
+int cmd_seed(struct cli *cli, struct err *err);
 int cmd_show(struct cli *cli, struct err *err);
 int cmd_snapshot(struct cli *cli, struct err *err);
 int cmd_sql(struct cli *cli, struct err *err);

@@ -141,6 +141,17 @@ static const char bundles_help[] =
     "\n"
     "Exit 0: all can be read; 1: some are damaged.\n";
 
+static const char seed_help[] =
+    "For a scratch or development database: every table that is empty gets rows, some\n"
+    "ordinary, some as extreme as the schema allows. Tables that hold rows and version\n"
+    "tables are left alone. All of it is one transaction. \"rows:\" in belay.yaml gives\n"
+    "rows of your own. The same seed makes the same rows.\n"
+    "\n"
+    "On a terminal you type the database's name first; elsewhere --yes is needed.\n"
+    "\n"
+    "Exit 0: no table is empty any more; 1: some could not be filled; 2: usage, or not\n"
+    "confirmed; 3: no connection, or the database cannot be written to.\n";
+
 #define VERSION_TABLES "With --dir or the format of a source, its version tables are left out.\n"
 
 const struct command commands[] = {
@@ -195,6 +206,8 @@ const struct command commands[] = {
      "URL may be a bundle too. Without URL: --url, BELAY_URL, DATABASE_URL or "
      "belay.yaml.\n" VERSION_TABLES,
      COMMON | SOURCE | O(KEY) | O(OUTPUT) | O(URL), true},
+    {"seed", cmd_seed, "URL", 1, 1, "fill the empty tables of a database with rows", seed_help,
+     COMMON | SOURCE | O(ROWS) | O(SEED) | O(YES), true},
     {"init", cmd_init, "[DIR]", 0, 1, "write a commented belay.yaml",
      "An existing file is never overwritten.\n", O(ENGINE) | O(FORMAT) | O(URL), false},
     {"doctor", cmd_doctor, "[DIR]", 0, 1, "say what is found here, and what is missing",

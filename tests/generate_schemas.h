@@ -399,6 +399,12 @@ static const struct schema sqlite_schemas[] = {
      "create table t (a int); create trigger r before insert on t"
      " begin select raise(abort, 'closed'); end",
      NULL, "t: closed"},
+    {"constraints that end the transaction",
+     "create table a (x int not null); create table t (a text not null unique on conflict rollback,"
+     " b int not null check (b in (4)));"
+     "create table u (a int); create trigger r before insert on u"
+     " begin select raise(rollback, 'gone'); end",
+     "(select count(*) = 6 from a)", "u: gone"},
     {"rows that are ignored",
      "create table t (a int); create trigger r before insert on t begin select raise(ignore); end",
      NULL, "t: no row stayed"},

@@ -261,7 +261,17 @@ static int fill_all(struct gen_context *c, struct err *err)
 
 static int fill(struct gen_context *c, struct err *err)
 {
-    if (mark_full(c, GEN_WAITS, GEN_DONE, NULL, err) < 0 || fill_all(c, err) < 0)
+    if (mark_full(c, GEN_WAITS, GEN_DONE, NULL, err) < 0)
+        return -1;
+    for (size_t i = 0; i < c->schema.n; i++) {
+        for (size_t k = 0; k < c->enders.n; k++) {
+            if (strcmp(c->enders.v[k], c->schema.v[i]->identity) != 0)
+                continue;
+            c->schema.v[i]->state = GEN_FAILED;
+            c->schema.v[i]->why = xstrdup(c->enders_why.v[k]);
+        }
+    }
+    if (fill_all(c, err) < 0)
         return -1;
     return mark_full(c, GEN_FILLED, GEN_FAILED, "no row stayed: a trigger or rule kept them out",
                      err);
@@ -312,7 +322,15 @@ int generate_rows(struct db *db, const struct strv *names, const struct generate
         return 0;
     if (sqlite && db_query_text(db, "pragma foreign_keys", NULL, 0, &keys, err) < 0)
         return -1;
-    int r = sqlite ? run_sqlite(&c, names, err) : run_postgres(&c, names, err);
+    int r;
+    size_t enders;
+    do {
+        enders = c.enders.n;
+        err_release(err);
+        gen_schema_release(&c.schema);
+        str_clear(&c.finish);
+        r = sqlite ? run_sqlite(&c, names, err) : run_postgres(&c, names, err);
+    } while (r < 0 && c.enders.n > enders);
     if (r == 0 && db_in_transaction(db))
         r = db_run(db, "commit", 0, NULL, err);
     if (r < 0 && db_in_transaction(db))
@@ -332,5 +350,7 @@ int generate_rows(struct db *db, const struct strv *names, const struct generate
     }
     gen_schema_release(&c.schema);
     str_release(&c.finish);
+    strv_release(&c.enders);
+    strv_release(&c.enders_why);
     return r;
 }

@@ -40,8 +40,10 @@ struct given_rows {
     const char *sql;   /* statements that insert them */
 };
 
+enum { GENERATE_ROWS = 6 }; /* where nobody says how many */
+
 struct generate_options {
-    int rows; /* a table */
+    int rows; /* a table; 0: nothing is done */
     uint64_t seed;
     enum generate_kind kind;
     const struct given_rows *given;

@@ -57,7 +57,7 @@ int gen_try(struct db *db, const char *sql, struct err *why, struct err *err)
     }
     if (!db_in_transaction(db)) {
         err_move(err, why);
-        return err_prefix(err, "a trigger or constraint ended the transaction");
+        return -1;
     }
     if (db_run(db, "rollback to savepoint belay_row; release savepoint belay_row", 0, NULL, err) <
         0)
@@ -1029,6 +1029,9 @@ int gen_fill(struct gen_context *c, struct gen_table *t, const bool *open, struc
         t->state = GEN_FAILED;
         if (!t->why)
             t->why = xstrdup(f.why.message ? f.why.message : "no row is possible");
+    } else if (r < 0 && err->code == ERR_SQL && !db_in_transaction(c->db)) {
+        strv_add(&c->enders, t->identity);
+        strv_add(&c->enders_why, err->message);
     }
     fill_release(&f);
     return r;

@@ -222,6 +222,9 @@ struct gen_context {
     const struct generate_options *options;
     struct gen_schema schema;
     struct str finish; /* SQL to run when all tables are filled */
+    /* tables whose triggers or constraints roll the whole transaction back, and what they said: all begins
+     * again without them */
+    struct strv enders, enders_why;
 };
 
 /*
