@@ -316,6 +316,51 @@ START_TEST(rows_of_every_type_are_matched)
 }
 END_TEST
 
+/* A sibling of the scratch database, with options of CREATE DATABASE; dropped with its url's name. */
+static char *sibling(const struct fixture *f, const char *options, char **ret_url)
+{
+    _cleanup_err_ struct err err = {0};
+    _cleanup_free_ char *name = NULL;
+    ASSERT_OK(db_query_text(f->db, "select current_database()", NULL, 0, &name, &err), &err);
+    _cleanup_free_ char *sql =
+        xasprintf("create database %s_2 template template0 %s", name, options);
+    ASSERT_OK(db_run(f->db, sql, DB_RUN_WHOLE, NULL, &err), &err);
+    const char *url = scratch_url(f->scratch), *at = strstr(url, name);
+    *ret_url = xasprintf("%.*s%s_2%s", (int)(at - url), url, name, at + strlen(name));
+    return xasprintf("%s_2", name);
+}
+
+START_TEST(collations_and_encodings_of_the_databases_do_not_matter)
+{
+    static const char *const options[] = {
+        "encoding 'UTF8' locale_provider icu icu_locale 'en' locale 'C.UTF-8'",
+        "encoding 'LATIN1' locale 'C'",
+        "encoding 'EUC_JP' locale 'C'",
+    };
+    static const char table[] = "create table t (k text primary key, v int);"
+                                "insert into t values ('a', 1), ('B', 2), ('c', 3), ('_', 4), ('A "
+                                "b', 5), ('Ab', 6), (' ', 7),"
+                                " ('\xc2\xa7', 8), ('\xc3\x97', 9)";
+    struct fixture f;
+    fixture_open(&f, &engine_postgres);
+    _cleanup_err_ struct err err = {0};
+    ASSERT_OK(db_run(f.db, table, DB_RUN_WHOLE, NULL, &err), &err);
+    for (size_t i = db_version(f.db) < 150000; i < ARRAY_LEN(options); i++) {
+        _cleanup_free_ char *url = NULL, *name = sibling(&f, options[i], &url);
+        struct pair p = {.before = f};
+        struct db *db;
+        ASSERT_OK(db_open(&engine_postgres, url, DB_OPEN_DEFAULT, &db, &err), &err);
+        ASSERT_OK(db_run(db, table, DB_RUN_WHOLE, NULL, &err), &err);
+        p.after.db = db;
+        ASSERT_EXPLAINED(&p, "t", "k: 9 -> 9; ");
+        db_close(db);
+        _cleanup_free_ char *drop = xasprintf("drop database %s", name);
+        ASSERT_OK(db_run(f.db, drop, DB_RUN_WHOLE, NULL, &err), &err);
+    }
+    fixture_close(&f);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("compare");
@@ -331,5 +376,6 @@ int main(void)
     SUITE_ADD_LOOP(s, digests_tell_what_is_different, 2);
     SUITE_ADD_LOOP(s, a_sequence_that_moved_is_told, 2);
     SUITE_ADD(s, rows_of_every_type_are_matched);
+    SUITE_ADD(s, collations_and_encodings_of_the_databases_do_not_matter);
     return fixture_run(s);
 }
