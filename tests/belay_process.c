@@ -16,7 +16,7 @@
 
 bool wait_until(bool (*holds)(void *data), void *data)
 {
-    for (int i = 0; i < 3000; i++) {
+    for (int i = 0; i < 12000; i++) {
         if (holds(data))
             return true;
         nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);

@@ -17,7 +17,7 @@ struct belay_process {
     char dir[4096];
 };
 
-/* True once holds(data) is; false when that takes longer than anything here may (30 s). */
+/* True once holds(data) is; false when that takes longer than anything here may (2 min). */
 bool wait_until(bool (*holds)(void *data), void *data);
 
 /* False when the process ended before. */
