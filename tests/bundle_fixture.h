@@ -8,7 +8,7 @@
 #include "backup/part.h"
 #include "tests/fixture.h"
 
-/* A folder of the test's own, below $TMPDIR; dir_drop() removes it with everything in it. */
+/* A folder of the test's own, below $TMPDIR or on tmpfs; dir_drop() removes it with everything in it. */
 char *dir_new(void);
 void dir_drop(char *dir);
 
