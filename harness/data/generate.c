@@ -170,11 +170,8 @@ static int close_cycle(struct gen_context *c, struct order *o, struct err *err)
     } else {
         for (size_t i = 0; i < o->nopen && fits; i++) {
             _cleanup_free_ char *wrong = NULL;
-            _cleanup_free_ char *name =
-                o->open[i]->identity[0] == '"'
-                    ? xstrndup(o->open[i]->identity + 1, strlen(o->open[i]->identity) - 2)
-                    : xstrdup(o->open[i]->identity);
-            if (db_query_text(c->db, check_sqlite, (const char *[]){name}, 1, &wrong, err) < 0)
+            if (db_query_text(c->db, check_sqlite, (const char *[]){o->open[i]->name}, 1, &wrong,
+                              err) < 0)
                 return -1;
             fits = wrong && strcmp(wrong, "0") == 0;
         }

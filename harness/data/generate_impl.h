@@ -3,7 +3,7 @@
  * by one reader per engine, and the values that a type has.
  *
  *     generate.c            which tables, in which order; the transaction
- *     generate_fill.c       one table: rows are planned, inserted, and changed where they are refused
+ *     generate_fill.c       one table (see generate_fill.h)
  *     generate_solve.c      what checks accept, found by asking the database
  *     generate_hints.c      values suggested by the literals in an expression
  *     generate_pattern.c    texts that a regular expression or LIKE matches
@@ -136,6 +136,7 @@ enum gen_state {
 
 struct gen_table {
     char *identity; /* also its name in SQL */
+    char *name;     /* SQLite: without quotes */
     uint32_t oid;
     char *ancestors; /* PostgreSQL: " 123 456 ": the partitioned tables above */
     struct gen_column *columns;
@@ -206,8 +207,8 @@ void pool_add(struct pool *p, char **cells);
 int solve_checks(struct db *db, const struct gen_table *t, uint64_t rows, uint64_t seed,
                  const struct pool *references, size_t nreferences, struct pool **ret,
                  size_t *ret_n, struct err *err);
-/* Fills `allowed` of every domain in the type. */
-int solve_domain(struct db *db, struct value_type *t, struct err *err);
+/* Fills `allowed` or `accepted` of every domain in the columns' types. */
+int solve_domains(struct db *db, const struct gen_schema *s, struct err *err);
 
 /* Where benign values of a column begin. */
 uint64_t gen_base(const struct gen_table *t, size_t column, uint64_t seed);
@@ -236,7 +237,8 @@ int gen_fill(struct gen_context *c, struct gen_table *t, const bool *open, struc
 /* Lets rows that a cycle left at NULL refer to the parent, which has rows now. */
 int gen_close_cycle(struct gen_context *c, struct gen_table *t, const struct gen_reference *r,
                     struct err *err);
-/* Runs sql under a savepoint. 1: done; 0: refused, rolled back, *why says how; -1: err. */
+#define GEN_TRY_BEGINS "savepoint belay_row; "
+/* Runs sql under a savepoint, after that text. 1: done; 0: refused, rolled back, *why says how; -1: err. */
 int gen_try(struct db *db, const char *sql, struct err *why, struct err *err);
 
 #endif

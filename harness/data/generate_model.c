@@ -106,6 +106,7 @@ static void table_free(struct gen_table *t)
     str_release(&t->hints);
     free(t->ancestors);
     free(t->identity);
+    free(t->name);
     free(t->why);
     free(t);
 }

@@ -425,10 +425,7 @@ int gen_read_postgres(struct db *db, const struct strv *names, const char *const
     read_bounds(tables, ret);
     for (size_t i = 0; i < ret->n; i++)
         gen_table_finish(ret->v[i]);
-    int r = 0;
-    for (size_t i = 0; i < ret->n && r == 0; i++)
-        for (size_t k = 0; k < ret->v[i]->ncolumns && r == 0; k++)
-            r = solve_domain(db, ret->v[i]->columns[k].type, err);
+    int r = solve_domains(db, ret, err);
     for (size_t i = 0; i < ARRAY_LEN(queries); i++)
         rows_free(rows[i]);
     return r;

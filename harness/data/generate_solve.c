@@ -363,16 +363,47 @@ static void add_about_value(const char *check, struct str *to)
     }
 }
 
-int solve_domain(struct db *db, struct value_type *t, struct err *err)
+/* Domains that were solved, for the next column of the same one. */
+struct solved {
+    const struct value_type **v;
+    size_t n, cap;
+};
+
+static bool same_domain(const struct value_type *a, const struct value_type *b)
+{
+    bool same = a->class == b->class && a->length == b->length && a->precision == b->precision &&
+                a->scale == b->scale && a->checks.n == b->checks.n && strcmp(a->cast, b->cast) == 0;
+    for (size_t i = 0; same && i < a->checks.n; i++)
+        same = strcmp(a->checks.v[i], b->checks.v[i]) == 0;
+    return same;
+}
+
+static bool copy_solved(const struct solved *solved, struct value_type *t)
+{
+    for (size_t i = 0; i < solved->n; i++) {
+        const struct value_type *from = solved->v[i];
+        if (!same_domain(from, t))
+            continue;
+        strv_release(&t->allowed);
+        for (size_t k = 0; k < from->allowed.n; k++)
+            strv_add(&t->allowed, from->allowed.v[k]);
+        for (size_t k = 0; k < from->accepted.n; k++)
+            strv_add(&t->accepted, from->accepted.v[k]);
+        return true;
+    }
+    return false;
+}
+
+static int solve_domain(struct db *db, struct value_type *t, struct solved *solved, struct err *err)
 {
     if (!t)
         return 0;
-    if (solve_domain(db, t->element, err) < 0)
+    if (solve_domain(db, t->element, solved, err) < 0)
         return -1;
     for (size_t i = 0; i < t->nfields; i++)
-        if (solve_domain(db, t->fields[i], err) < 0)
+        if (solve_domain(db, t->fields[i], solved, err) < 0)
             return -1;
-    if (!t->checks.n)
+    if (!t->checks.n || copy_solved(solved, t))
         return 0;
     const char *name = "belay_value";
     const struct value_type *type = t;
@@ -404,8 +435,22 @@ int solve_domain(struct db *db, struct value_type *t, struct err *err)
         value_benign(t, 1 + i, &plain);
         all = strv_has(&found, str_get(&plain));
     }
+    strv_release(&t->allowed); /* of an enum: its labels */
     *(all ? &t->accepted : &t->allowed) = found;
+    solved->v = xgrow(solved->v, solved->n, &solved->cap, sizeof(*solved->v));
+    solved->v[solved->n++] = t;
     strv_release(&cells);
     str_release(&q.where);
     return r < 0 ? -1 : 0;
+}
+
+int solve_domains(struct db *db, const struct gen_schema *s, struct err *err)
+{
+    struct solved solved = {0};
+    int r = 0;
+    for (size_t i = 0; i < s->n && r == 0; i++)
+        for (size_t k = 0; k < s->v[i]->ncolumns && r == 0; k++)
+            r = solve_domain(db, s->v[i]->columns[k].type, &solved, err);
+    free(solved.v);
+    return r;
 }

@@ -245,6 +245,7 @@ static int read_table(struct db *db, const char *name, const char *sql, bool vir
                       struct gen_table *t, struct err *err)
 {
     _cleanup_free_ char *triggers = NULL;
+    t->name = xstrdup(name);
     if (read_columns(db, t, name, virtual, err) < 0 || read_keys(db, t, name, err) < 0 ||
         read_references(db, t, name, err) < 0 ||
         db_query_text(db, triggers_sql, &name, 1, &triggers, err) < 0)

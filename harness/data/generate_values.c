@@ -168,7 +168,7 @@ static void add_digits(struct str *ret, char digit, int n)
 
 static void benign_numeric(const struct value_type *t, uint64_t i, struct str *ret)
 {
-    int whole = t->precision ? t->precision - t->scale : 18, before = (int)ret->len;
+    int whole = t->precision ? t->precision - t->scale : 18;
     if (whole > 0)
         str_addf(ret, "%llu", (unsigned long long)(i % power_of_ten(whole)));
     else
@@ -177,7 +177,6 @@ static void benign_numeric(const struct value_type *t, uint64_t i, struct str *r
         add_digits(ret, '0', -t->scale < 9 ? -t->scale : 9);
     if (t->scale <= 0 || (whole > 0 && !t->precision))
         return;
-    (void)before;
     if (whole > 0)
         str_add(ret, t->scale == 1 ? ".5" : ".25");
     else
