@@ -2,10 +2,9 @@
 
 #include <stddef.h>
 
-const char zoo_roles[] =
-    "do $$begin"
-    " if not exists (select from pg_roles where rolname = 'zoo keeper') then"
-    "  create role \"zoo keeper\"; create role zoo_reader; end if; end$$";
+const char zoo_roles[] = "do $$begin"
+                         " if not exists (select from pg_roles where rolname = 'zoo keeper') then"
+                         "  create role \"zoo keeper\"; create role zoo_reader; end if; end$$";
 
 /* clang-format off */
 

@@ -27,13 +27,13 @@ enum err_code {
 
 struct err {
     enum err_code code;
-    char *message;    /* lower case, no full stop: "cannot open \"x\": no such file" */
-    char *hint;       /* what to do about it, or NULL */
-    char *detail;     /* the server's DETAIL or CONTEXT, or NULL */
-    char *trace;      /* many lines, to be shown as they are: a stack, what a program printed; or
+    char *message;   /* lower case, no full stop: "cannot open \"x\": no such file" */
+    char *hint;      /* what to do about it, or NULL */
+    char *detail;    /* the server's DETAIL or CONTEXT, or NULL */
+    char *trace;     /* many lines, to be shown as they are: a stack, what a program printed; or
                          NULL */
-    char *statement;  /* the statement that failed, or NULL */
-    char *db_column;  /* the names of what refused a row, where the engine gives them: or NULL */
+    char *statement; /* the statement that failed, or NULL */
+    char *db_column; /* the names of what refused a row, where the engine gives them: or NULL */
     char *db_constraint;
     char *file;       /* file at fault, or NULL */
     int line;         /* 1-based, 0 when unknown */
