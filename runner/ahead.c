@@ -15,6 +15,7 @@ struct ahead {
     const struct graph *graph;
     size_t n;
     bool own_server;
+    bool descend;        /* with rows the descent needs those of the climb */
     struct line_env env; /* the thread's own until it has ended, as all below */
 
     struct snapshot *top; /* S(n), where the straight run arrived; NULL: it did not */
@@ -74,7 +75,7 @@ static void *run(void *data)
     if (own)
         a->env.pool = own;
     if (!atomic_load(&a->stop) && line_new(&a->env, &l, &ignored) == 0 &&
-        straight(a, l, &ignored) == 0)
+        straight(a, l, &ignored) == 0 && a->descend)
         descend(a, l, &ignored);
     return NULL;
 }
@@ -101,6 +102,7 @@ void walk_ahead_start(struct walk *w)
     a->n = a->reached = w->n;
     a->deltas = xcalloc(a->n, sizeof(*a->deltas));
     a->own_server = o->engine == &engine_postgres;
+    a->descend = o->rows <= 0;
     a->env = w->env;
     a->env.filter = NULL;
     /* signals are for the main thread, whose waits they end */

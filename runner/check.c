@@ -13,6 +13,9 @@
 #include "runner/roundtrip.h"
 #include "runner/terminal.h"
 
+/* Enough for duplicates, NULLs and extremes beside plain values. */
+#define DEFAULT_ROWS 0
+
 /* A project that cannot say where its database is may still be checked: the error asks for the
  * engine, which is what matters here. */
 static const struct engine *engine_of_own_url(const struct source *source)
@@ -101,6 +104,10 @@ int check_run(const struct check_request *q, struct check_result *ret, struct er
         .nwaivers = q->config->nwaivers,
         .ignores = q->config->ignores,
         .nignores = q->config->nignores,
+        .rows = settings_get(s, OPT_ROWS) ? settings_number(s, OPT_ROWS) : DEFAULT_ROWS,
+        .seed = settings_get(s, OPT_SEED) ? (uint64_t)settings_number(s, OPT_SEED) : 1,
+        .given = q->config->rows,
+        .ngiven = q->config->nrows,
         .today = today,
         .progress = q->progress,
         .stop = &interrupt_signal,

@@ -12,6 +12,7 @@ struct line {
     struct scratch *scratch;
     struct migrator *migrator; /* NULL while closed */
     struct db *reader;         /* a session of its own, for PostgreSQL; NULL while closed */
+    struct db *rows;           /* the same for rows, which are read with other settings */
     struct schema_tracker *tracker;
 };
 
@@ -20,6 +21,7 @@ void line_close_sessions(struct line *l)
     schema_tracker_free(TAKE_PTR(l->tracker)); /* it may read through the migrator's session */
     migrator_close(TAKE_PTR(l->migrator));
     db_close(TAKE_PTR(l->reader));
+    db_close(TAKE_PTR(l->rows));
 }
 
 void line_free(struct line *l)
@@ -202,6 +204,21 @@ int line_read(struct line *l, bool full, struct snapshot **ret, struct err *err)
     if (l->env->filter && l->env->filter(l->env->data, &s, err) < 0)
         return -1;
     *ret = TAKE_PTR(s);
+    return 0;
+}
+
+int line_rows(struct line *l, struct db **ret, struct err *err)
+{
+    if (check_stop(l->env, err) < 0 || open_reader(l, err) < 0)
+        return -1;
+    if (l->env->engine == &engine_sqlite) {
+        *ret = l->reader ? l->reader : migrator_db(l->migrator);
+        return 0;
+    }
+    if (!l->rows &&
+        db_open(l->env->engine, scratch_url(l->scratch), DB_OPEN_SCRATCH, &l->rows, err) < 0)
+        return -1;
+    *ret = l->rows;
     return 0;
 }
 

@@ -53,6 +53,9 @@ void line_close_sessions(struct line *l);
 /* Like migrator_drift(). */
 int line_drift(struct line *l, struct strv *ret, struct err *err);
 int line_read(struct line *l, bool full, struct snapshot **ret, struct err *err);
+/* A session to read and write rows with, between steps. It is the line's, until its sessions are
+ * closed. */
+int line_rows(struct line *l, struct db **ret, struct err *err);
 /* Drops cluster-wide objects that the history made (PostgreSQL roles named in the list). Only on a
  * private server, when no other line is alive. */
 int line_drop_roles(struct line_env *env, const struct strv *roles, struct err *err);

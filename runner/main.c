@@ -14,7 +14,7 @@
 
 #define CHECK                                                                                      \
     (O(BASELINE) | O(ENGINE) | O(KEEP_SCRATCH) | O(LATEST) | O(MIN_REVISION) | O(QUICK) |          \
-     O(SCRATCH_URL) | O(SINCE) | O(URL))
+     O(ROWS) | O(SCRATCH_URL) | O(SEED) | O(SINCE) | O(URL))
 /* Source folders and their format, for the version tables that a snapshot leaves out. */
 #define SOURCE                                                                                     \
     (O(ALEMBIC_CONFIG) | O(DIR) | O(FORMAT) | O(ISOLATION) | O(PYTHON) | O(SECTION) | O(TIMEOUT) | \

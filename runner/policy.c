@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/base/file.h"
 #include "harness/base/str.h"
 
 static bool written_in(const char *file, const struct strv *files)
@@ -128,6 +129,42 @@ int policy_filter(struct policy *p, struct snapshot **s, struct err *err)
     snapshot_free(*s);
     *s = TAKE_PTR(rest);
     return 0;
+}
+
+/* Only blanks and what begins a comment or a docstring may stand before it. */
+static char *lossy_reason_in(const char *text)
+{
+    static const char mark[] = "belay: lossy";
+    for (const char *p = text; (p = strstr(p, mark)); p += strlen(mark)) {
+        const char *line = p;
+        while (line > text && line[-1] != '\n')
+            line--;
+        const char *reason = p + strlen(mark);
+        if (strspn(line, " \t-#*/\"'") != (size_t)(p - line) || !strchr(" \t", *reason))
+            continue;
+        reason += strspn(reason, " \t");
+        size_t n = strcspn(reason, "\r\n");
+        while (n > 0 && strchr(" \t*/\"'", reason[n - 1]))
+            n--;
+        if (n > 0)
+            return xstrndup(reason, n);
+    }
+    return NULL;
+}
+
+char *policy_lossy_reason(const struct revision *r)
+{
+    const char *const files[] = {r->file, r->down_file};
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        _cleanup_free_ char *text = NULL;
+        _cleanup_err_ struct err ignored = {0}; /* a file that is gone by now gives no reason */
+        if (!files[i] || file_read_text(files[i], &text, NULL, &ignored) < 0)
+            continue;
+        char *reason = lossy_reason_in(text);
+        if (reason)
+            return reason;
+    }
+    return NULL;
 }
 
 static bool waiver_covers(const struct waiver *w, const struct finding *f)

@@ -29,6 +29,9 @@ int policy_init(struct policy *p, const struct check_options *o, const struct gr
 void policy_release(struct policy *p);
 /* Replaces *s when it holds ignored objects. */
 int policy_filter(struct policy *p, struct snapshot **s, struct err *err);
+/* The reason in a line "belay: lossy REASON" of a comment or docstring in the revision's files; NULL
+ * when there is none. The caller owns it. */
+char *policy_lossy_reason(const struct revision *r);
 /* Marks waived findings, and adds unused-waiver and expired-waiver. */
 void policy_apply_waivers(struct policy *p, struct check_result *r);
 

@@ -105,6 +105,8 @@ void report_json(const struct check_result *r, const struct report_options *o, s
     json_object_set_new(j, "scratch", report_string(r->scratch));
     json_object_set_new(j, "kept_url", report_string(r->kept_url));
     json_object_set_new(j, "quick", json_boolean(r->quick));
+    json_object_set_new(j, "rows", json_integer(r->rows));
+    json_object_set_new(j, "seed", json_integer((json_int_t)r->seed));
     json_object_set_new(j, "interrupted", json_boolean(r->interrupted));
 
     json_t *error = json_null();

@@ -4,6 +4,7 @@
  */
 #include "runner/report.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "harness/base/cleanup.h"
@@ -393,6 +394,8 @@ static void add_summary(struct str *out, const struct check_result *r,
     add_count(&work, r->nrevisions, "revision");
     add_count(&work, r->nsteps, "step");
     str_addf(&work, "%s%s", work.len ? ", " : "", seconds);
+    if (r->rows)
+        str_addf(&work, "%srows: %d, seed %" PRIu64, dot(t), r->rows, r->seed);
     if (r->descent)
         str_addf(&work, "%sdescent: %s", dot(t), r->descent);
     if (r->straight_run)

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "harness/base/err.h"
 #include "harness/base/str.h"
@@ -80,6 +81,8 @@ struct check_result {
     char *scratch;  /* scratch_pool_describe() */
     char *kept_url; /* --keep-scratch: URL of the kept database, or NULL */
     bool quick;
+    int rows;         /* generated a table; 0: none */
+    uint64_t seed;    /* of their values */
     bool interrupted; /* stopped by a signal: what is here is what was done so far */
     struct revision_result *revisions; /* in topological order */
     size_t nrevisions, revisions_cap;

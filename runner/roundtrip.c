@@ -154,7 +154,8 @@ static int walk_all(struct walk *w, bool *ret_proved, struct err *err)
     if (o->quick) {
         w->result->descent = xstrdup("not run: --quick");
     } else if (!descent && w->at > w->segment &&
-               walk_descend(w, &w->line, snapshot_copy(w->state), w->at, w->segment, err) < 0) {
+               walk_descend(w, &w->line, snapshot_copy(w->state), &w->rows.now, w->at, w->segment,
+                            err) < 0) {
         return -1;
     }
     if (!w->result->descent)
@@ -191,6 +192,7 @@ static void walk_release(struct walk *w)
     }
     free(w->noise);
     policy_release(&w->policy);
+    walk_rows_release(w);
 }
 
 static void fill_result(struct walk *w)
@@ -202,6 +204,8 @@ static void fill_result(struct walk *w)
     r->engine = xstrdup(engine_name(o->engine));
     r->scratch = xstrdup(scratch_pool_describe(o->pool));
     r->quick = o->quick;
+    r->rows = o->rows;
+    r->seed = o->seed;
     r->revisions = xcalloc(w->n, sizeof(*r->revisions));
     r->nrevisions = r->revisions_cap = w->n;
     for (size_t i = 0; i < w->n; i++) {
@@ -221,6 +225,9 @@ static int check_once(const struct check_options *o, bool full_reads, struct che
     w.total = w.n * (o->quick ? 1 : 5);
     w.deltas = xcalloc(w.n, sizeof(*w.deltas));
     w.skipped = xcalloc(w.n, sizeof(bool));
+    w.rows.on = o->rows > 0;
+    w.rows.deltas = xcalloc(w.n, sizeof(*w.rows.deltas));
+    w.rows.fills = xcalloc(w.n, sizeof(*w.rows.fills));
     w.env = (struct line_env){
         .source = o->source,
         .engine = o->engine,

@@ -13,6 +13,7 @@
 #define BELAY_ROUNDTRIP_H
 
 #include <signal.h>
+#include <stdint.h>
 
 #include "harness/engine/scratch.h"
 #include "harness/source/source.h"
@@ -39,6 +40,8 @@ struct ignore {
     int line;
 };
 
+struct config_rows; /* config.h */
+
 struct check_options {
     const struct source *source;
     const struct engine *engine;
@@ -57,6 +60,10 @@ struct check_options {
     size_t nwaivers;
     const struct ignore *ignores;
     size_t nignores;
+    int rows;                        /* generated rows a table; 0: migrations run on empty tables */
+    uint64_t seed;                   /* of their values */
+    const struct config_rows *given; /* rows of the user's own */
+    size_t ngiven;
     const char *today; /* "YYYY-MM-DD", for expiry */
     struct progress progress;
     const volatile sig_atomic_t *stop; /* set by a signal handler: stop cleanly; or NULL */

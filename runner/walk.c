@@ -236,27 +236,71 @@ int walk_reset_server(struct walk *w, struct err *err)
     return err_set(err, ERR_SOURCE, "%s", f->message);
 }
 
-/* Brings the clean line to S(upto). In exclusive mode nothing else may be alive. */
-static int advance_clean(struct walk *w, size_t upto, struct err *err)
+/* The last time that rows began anew on the way to S(upto), and how many times they did. */
+static const struct rows_start *last_start(const struct walk *w, size_t upto, size_t *ret_count)
 {
-    if (w->exclusive) {
-        line_free(TAKE_PTR(w->line));
-        line_free(TAKE_PTR(w->clean));
-        if (walk_reset_server(w, err) < 0)
-            return -1;
-    }
-    if (!w->clean) {
-        if (line_new(&w->env, &w->clean, err) < 0)
-            return -1;
-        w->clean_at = 0;
-    }
-    for (; w->clean_at < upto; w->clean_at++) {
-        size_t i = w->clean_at;
+    size_t n = 0;
+    while (n < w->rows.nstarts && w->rows.starts[n].at <= upto)
+        n++;
+    *ret_count = n;
+    return n ? &w->rows.starts[n - 1] : NULL;
+}
+
+/* Takes a line that is not under test from S(*at) up to S(upto). */
+static int replay_up(struct walk *w, struct line *l, size_t *at, size_t upto, bool rows,
+                     struct err *err)
+{
+    for (; *at < upto; ++*at) {
+        size_t i = *at;
         walk_progress(w, "back to a clean state", graph_at(w->graph, i)->id);
-        if (!w->skipped[i] && walk_replay(w, w->clean, i, STEP_UP, err) < 0)
+        if (w->skipped[i])
+            continue;
+        if (walk_replay(w, l, i, STEP_UP, err) < 0 || (rows && walk_rows_refill(w, l, i, err) < 0))
             return -1;
     }
     return 0;
+}
+
+int walk_new_line(struct walk *w, size_t upto, struct line **ret, struct err *err)
+{
+    _cleanup_line_ struct line *l = NULL;
+    size_t at = 0, starts;
+    const struct rows_start *s = last_start(w, upto, &starts);
+    if (starts > 1) { /* the way there without rows is known to be needed again */
+        at = s->at;
+        if (walk_empty_line(w, at, &l, err) < 0)
+            return -1;
+    } else if (line_new(&w->env, &l, err) < 0) {
+        return -1;
+    }
+    if (s && (replay_up(w, l, &at, s->at, false, err) < 0 ||
+              walk_rows_start(w, l, s->at, s->kind, err) < 0))
+        return -1;
+    if (replay_up(w, l, &at, upto, s != NULL, err) < 0)
+        return -1;
+    *ret = TAKE_PTR(l);
+    return 0;
+}
+
+/* Brings the clean line to S(upto). In exclusive mode nothing else may be alive. */
+static int advance_clean(struct walk *w, size_t upto, struct err *err)
+{
+    size_t starts;
+    const struct rows_start *s = last_start(w, upto, &starts);
+    if (w->exclusive) {
+        line_free(TAKE_PTR(w->line));
+        line_free(TAKE_PTR(w->clean));
+        line_free(TAKE_PTR(w->rows.empty));
+        if (walk_reset_server(w, err) < 0)
+            return -1;
+    }
+    if (w->clean && w->rows.clean_start != starts)
+        line_free(TAKE_PTR(w->clean)); /* its rows are others */
+    if (w->clean)
+        return replay_up(w, w->clean, &w->clean_at, upto, s != NULL, err);
+    w->rows.clean_start = starts;
+    w->clean_at = upto;
+    return walk_new_line(w, upto, &w->clean, err);
 }
 
 /* A line at the clean S(upto), for any use. */
@@ -278,5 +322,5 @@ int walk_restore(struct walk *w, size_t upto, struct err *err)
     if (walk_clean_line(w, upto, &w->line, err) < 0 || line_read(w->line, true, &s, err) < 0)
         return -1;
     walk_add_noise(w, upto ? graph_at(w->graph, upto - 1) : NULL, w->state, s);
-    return 0;
+    return walk_rows_restored(w, upto, err);
 }

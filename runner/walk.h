@@ -18,8 +18,14 @@
  * A difference is reported only after the same steps, run a second time from a clean state, did not
  * differ from the first run by themselves; what did is `nondeterministic`.
  *
+ * With rows, the state S(i) has rows R(i) as well. The upgrade runs on R(i-1), the downgrade must
+ * bring R(i-1) back, and only after the second upgrade are the tables filled that are empty now: thus
+ * no revision is blamed for rows that it never had in its hands on both ways. The descent then meets
+ * the filled rows too. The straight run is about the schema alone, and starts empty.
+ *
  * roundtrip.c begins and ends the walk, climb.c and descent.c do it, ahead.c does a part of it in a
- * second thread, walk.c has what they share: for the five of them only.
+ * second thread, walk.c has what they share; walk_rows.c fills and reads rows, blame_rows.c judges
+ * rows that differ, blame_steps.c steps that fail where there are rows: for all of them only.
  */
 #ifndef BELAY_WALK_H
 #define BELAY_WALK_H
@@ -28,11 +34,53 @@
 #include "harness/schema/diff.h"
 #include "runner/line.h"
 #include "runner/policy.h"
+#include "runner/rows.h"
 
 /* A difference, with the snapshots it points into. */
 struct noise {
     struct snapshot *first, *second;
     struct diff diff;
+};
+
+/* Rows begin, or begin anew: a line that came to S(at) without rows is filled. */
+enum rows_kind {
+    ROWS_NONE,   /* nothing passes: the tables stay empty until revision at has been applied */
+    ROWS_BENIGN, /* benign rows alone */
+    ROWS_ALL,
+};
+struct rows_start {
+    size_t at;
+    enum rows_kind kind;
+};
+
+/* What is filled after a revision was applied. */
+struct rows_fill {
+    bool all;           /* every table that is empty */
+    struct strv tables; /* these */
+};
+
+/* Rows that are no evidence: left out of comparisons. */
+struct rows_mark {
+    size_t revision; /* in the descent, from this position down; SIZE_MAX: everywhere */
+    char *table;
+    char *column; /* NULL: the whole table, or a sequence */
+};
+
+/* What is known about the rows along the walk. */
+struct walk_rows {
+    bool on;
+    struct row_state now;     /* R(at), on the line */
+    struct row_delta *deltas; /* deltas[i]: R(i) to R(i+1) */
+    struct rows_fill *fills;  /* fills[i]: after revision i */
+    struct rows_start *starts;
+    size_t nstarts, starts_cap;
+    struct rows_mark *marks;
+    size_t nmarks, marks_cap;
+    struct strv unfilled; /* tables that were reported as not filled */
+    size_t clean_start;   /* how many starts the clean line has behind it */
+    struct line *empty;   /* at S(empty_at), without rows, or NULL */
+    size_t empty_at;
+    size_t stops; /* of the descent, that were judged */
 };
 
 struct walk {
@@ -60,17 +108,19 @@ struct walk {
     size_t nnoise, noise_cap;
     size_t done, total;  /* for the progress line */
     struct ahead *ahead; /* what runs at the same time, or NULL */
+    struct walk_rows rows;
 };
 
 /* ---- the walk itself ---- */
 
 int walk_climb(struct walk *w, struct err *err);
 /* Takes the line from S(from) down to S(to), comparing each stop. The line may be replaced. state
- * is S(from) and is used up. */
-int walk_descend(struct walk *w, struct line **line, struct snapshot *state, size_t from, size_t to,
-                 struct err *err);
-/* Descends the segment that ends at S(end), on a copy of the clean state. */
-int walk_descend_segment(struct walk *w, size_t end, const struct snapshot *state, struct err *err);
+ * is S(from) and is used up; rows are R(from). */
+int walk_descend(struct walk *w, struct line **line, struct snapshot *state,
+                 const struct row_state *rows, size_t from, size_t to, struct err *err);
+/* Descends the segment that ends at S(end), on a copy of the clean state. rows are R(end). */
+int walk_descend_segment(struct walk *w, size_t end, const struct snapshot *state,
+                         const struct row_state *rows, struct err *err);
 /* *ret: how it went, as struct check_result says it; owned by the caller. */
 int walk_straight_run(struct walk *w, char **ret, struct err *err);
 
@@ -134,9 +184,80 @@ void walk_note_roles(struct walk *w, const struct snapshot *s);
 /* Drops them; no line may be alive. On a server that is not belay's own nobody can tell whose a role is:
  * there the walk is at its end (w->stopped), with a finding that says so. */
 int walk_reset_server(struct walk *w, struct err *err);
+/* A line at S(upto) with its rows, replayed from the beginning. In exclusive mode no other line may
+ * be alive. */
+int walk_new_line(struct walk *w, size_t upto, struct line **ret, struct err *err);
 /* A line at the clean S(upto), for any use. In exclusive mode it takes the place of w->line. */
 int walk_clean_line(struct walk *w, size_t upto, struct line **ret, struct err *err);
 /* Replaces the line by a clean one at S(upto), which must be the recorded state. */
 int walk_restore(struct walk *w, size_t upto, struct err *err);
+
+/* ---- rows ---- */
+
+/* Before revision i: fills the line where rows are to begin. */
+int walk_rows_begin(struct walk *w, size_t i, struct err *err);
+/* True where the line has rows. */
+bool walk_has_rows(const struct walk *w);
+/* The tables and sequences whose rows a step of revision i may have changed, up or down: in names,
+ * which is returned, or NULL when any may be. The schema's delta of the revision must be known. */
+const struct strv *walk_rows_touched(const struct walk *w, size_t i, const struct step_result *s,
+                                     struct strv *names);
+/* Reads what a step touched, on a line that is at the state. delta may be NULL. */
+int walk_rows_read(struct walk *w, struct line *l, const struct strv *touched,
+                   struct row_state *state, struct row_delta *delta, struct err *err);
+/* Decides what to fill after revision i, from what it did; before and after are states of rows. */
+void walk_rows_plan(struct walk *w, size_t i, const struct row_state *before,
+                    const struct row_state *after);
+/* Fills the line after revision i as planned, and records R(i+1). */
+int walk_rows_fill(struct walk *w, size_t i, struct err *err);
+/* Records R(upto) of a line that took the place of another. */
+int walk_rows_restored(struct walk *w, size_t upto, struct err *err);
+/* The same on a line that is not under test. fills[i] was planned. */
+int walk_rows_refill(struct walk *w, struct line *l, size_t i, struct err *err);
+/* Fills a line that came to S(at) without rows. */
+int walk_rows_start(struct walk *w, struct line *l, size_t at, enum rows_kind kind,
+                    struct err *err);
+void walk_rows_add_start(struct walk *w, size_t at, enum rows_kind kind);
+void walk_rows_add_mark(struct walk *w, size_t revision, const char *table, const char *column);
+/* True when that is no evidence: at revision (SIZE_MAX: in the climb). column NULL: the table. */
+bool walk_rows_marked(const struct walk *w, size_t revision, const char *table, const char *column);
+/* A line at S(upto) without rows. In exclusive mode it takes the place of w->line. */
+int walk_empty_line(struct walk *w, size_t upto, struct line **ret, struct err *err);
+void walk_rows_release(struct walk *w);
+
+/* What the database held before and after, where its tables should be the same. */
+struct rows_suspicion {
+    size_t i;                                     /* the revision */
+    const struct row_state *before, *top, *after; /* R(i), after the upgrade, after the downgrade */
+    const struct snapshot *schema;                /* after the upgrade */
+    const struct strv *names;                     /* tables to look at; NULL: all */
+};
+/*
+ * The rows after the downgrade of revision i are compared with R(i). What differs is judged: the
+ * same steps from a clean state tell what differs from run to run by itself. Adds findings;
+ * *ret_blamed: there are some. In exclusive mode w->line may be gone.
+ */
+int walk_judge_rows(struct walk *w, const struct rows_suspicion *s, bool *ret_blamed,
+                    struct err *err);
+/* The rows after the second upgrade against those after the first, both before any filling. */
+void walk_judge_again(struct walk *w, size_t i, const struct row_state *first,
+                      const struct row_state *second, const struct strv *names, bool *ret_blamed);
+/* A stop of the descent: rows against R(i). */
+int walk_judge_stop(struct walk *w, size_t i, size_t from, const struct row_state *expected,
+                    const struct row_state *actual, const struct strv *names, bool *ret_blamed,
+                    struct err *err);
+
+/* Why a step fails where there are rows. */
+enum rows_guilt {
+    ROWS_INNOCENT, /* it fails on empty tables too */
+    ROWS_SOME,     /* it works on some rows: others break it */
+    ROWS_ANY,      /* it works on empty tables alone */
+};
+/* said: how the upgrade failed. *ret_passing: the rows on which the walk can go on. */
+int walk_judge_upgrade(struct walk *w, size_t i, const struct err *said, enum rows_guilt *ret,
+                       enum rows_kind *ret_passing, struct err *err);
+int walk_judge_downgrade(struct walk *w, size_t i, enum rows_guilt *ret, struct err *err);
+/* A downgrade that worked in the climb fails in the descent, which meets filled rows too. */
+int walk_judge_stop_failure(struct walk *w, size_t i, enum rows_guilt *ret, struct err *err);
 
 #endif

@@ -55,6 +55,8 @@ static void everything(struct check_result *r)
         .scratch = xstrdup("private PostgreSQL 15.18 on /dev/shm"),
         .nsteps = 31,
         .seconds = 0.4213,
+        .rows = 6,
+        .seed = 1,
         .straight_run = xstrdup("differs"),
         .descent = xstrdup("equal"),
     };
@@ -274,6 +276,8 @@ START_TEST(a_clean_result_says_clean)
         .nsteps = 7,
         .seconds = 0.0123,
         .descent = xstrdup("equal"),
+        .rows = 6,
+        .seed = 1,
         .straight_run = xstrdup("equal"),
     };
     add_revision(&r, "20240101000000", "create users", REVISION_OK);

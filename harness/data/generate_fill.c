@@ -239,8 +239,9 @@ static void move_sequences(struct fill *f)
         _cleanup_free_ char *text = quote_with(c->sequence, '\'');
         str_addf(&f->c->finish,
                  "select pg_catalog.setval(%s, m) from (select max(%s)::int8 as m from only %s) b,"
-                 " %s s where m >= s.last_value;",
-                 text, c->quoted, f->t->identity, c->sequence);
+                 " %s s, pg_catalog.pg_sequence q where m >= s.last_value"
+                 " and q.seqrelid = %s::regclass and m <= q.seqmax;",
+                 text, c->quoted, f->t->identity, c->sequence, text);
     }
 }
 

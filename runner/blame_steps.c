@@ -1,0 +1,117 @@
+/* Steps that fail where there are rows: are the rows why, and which rows? */
+#include <string.h>
+
+#include "runner/walk.h"
+
+/* *ret: the step worked on the line. */
+static int try_step(struct walk *w, struct line *l, size_t i, enum step_direction direction,
+                    bool *ret, struct err *err)
+{
+    struct step_result s = {0};
+    int rc = line_step(l, graph_at(w->graph, i), direction, &s, err);
+    *ret = rc == 0 && (s.outcome == STEP_OK || s.outcome == STEP_EMPTY);
+    step_result_release(&s);
+    return rc;
+}
+
+/* Revision i from S(i) on benign rows, or on none. */
+static int upgrade_works(struct walk *w, size_t i, enum rows_kind kind, bool *ret, struct err *err)
+{
+    _cleanup_line_ struct line *l = NULL;
+    if (walk_empty_line(w, i, &l, err) < 0 || walk_rows_start(w, l, i, kind, err) < 0)
+        return -1;
+    return try_step(w, l, i, STEP_UP, ret, err);
+}
+
+/* True when the database refused a value, or how values stand to each other. */
+static bool speaks_of_values(const struct err *e)
+{
+    static const char *const words[] = {"UNIQUE constraint", "CHECK constraint",
+                                        "FOREIGN KEY constraint"};
+    if (*e->sqlstate)
+        return str_starts(e->sqlstate, "22") ||
+               (str_starts(e->sqlstate, "23") && strcmp(e->sqlstate, "23502") != 0);
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (e->message && strstr(e->message, words[i]))
+            return true;
+    return false;
+}
+
+/*
+ * Benign rows know nothing of what the upgrade demands: of a new foreign key, or a list of words. Rows
+ * that meet it come down from above: made where the revision is applied, and taken along by its
+ * downgrade. Where there is none, the error must tell.
+ */
+static int fitting_rows_pass(struct walk *w, size_t i, const struct err *said, bool *ret,
+                             struct err *err)
+{
+    _cleanup_line_ struct line *l = NULL;
+    bool works;
+    if (walk_empty_line(w, i, &l, err) < 0 || try_step(w, l, i, STEP_UP, &works, err) < 0)
+        return -1;
+    if (works && (walk_rows_start(w, l, i + 1, ROWS_BENIGN, err) < 0 ||
+                  try_step(w, l, i, STEP_DOWN, &works, err) < 0))
+        return -1;
+    if (!works) {
+        *ret = speaks_of_values(said);
+        return 0;
+    }
+    return try_step(w, l, i, STEP_UP, ret, err);
+}
+
+int walk_judge_upgrade(struct walk *w, size_t i, const struct err *said, enum rows_guilt *ret,
+                       enum rows_kind *ret_passing, struct err *err)
+{
+    bool works;
+    *ret_passing = ROWS_NONE;
+    if (upgrade_works(w, i, ROWS_NONE, &works, err) < 0)
+        return -1;
+    *ret = ROWS_INNOCENT;
+    if (!works)
+        return 0;
+    if (upgrade_works(w, i, ROWS_BENIGN, &works, err) < 0)
+        return -1;
+    *ret = ROWS_SOME;
+    if (works)
+        *ret_passing = ROWS_BENIGN;
+    else if (fitting_rows_pass(w, i, said, &works, err) < 0)
+        return -1;
+    if (!works)
+        *ret = ROWS_ANY;
+    return 0;
+}
+
+int walk_judge_downgrade(struct walk *w, size_t i, enum rows_guilt *ret, struct err *err)
+{
+    _cleanup_line_ struct line *l = NULL;
+    bool works;
+    if (walk_empty_line(w, i, &l, err) < 0 || try_step(w, l, i, STEP_UP, &works, err) < 0 ||
+        (works && try_step(w, l, i, STEP_DOWN, &works, err) < 0))
+        return -1;
+    *ret = works ? ROWS_ANY : ROWS_INNOCENT;
+    return 0;
+}
+
+/* Revision i taken back from S(i+1) where all tables were filled there. */
+static int downgrade_works(struct walk *w, size_t i, enum rows_kind kind, bool *ret,
+                           struct err *err)
+{
+    _cleanup_line_ struct line *l = NULL;
+    if (walk_empty_line(w, i + 1, &l, err) < 0 || walk_rows_start(w, l, i + 1, kind, err) < 0)
+        return -1;
+    return try_step(w, l, i, STEP_DOWN, ret, err);
+}
+
+int walk_judge_stop_failure(struct walk *w, size_t i, enum rows_guilt *ret, struct err *err)
+{
+    bool works;
+    if (downgrade_works(w, i, ROWS_ALL, &works, err) < 0)
+        return -1;
+    *ret = ROWS_INNOCENT;
+    if (works)
+        return 0;
+    if (downgrade_works(w, i, ROWS_BENIGN, &works, err) < 0)
+        return -1;
+    *ret = works ? ROWS_SOME : ROWS_ANY;
+    return 0;
+}
