@@ -11,22 +11,39 @@
  * Rows are written under RowExclusiveLock, or by rewriting, truncating and creating under
  * AccessExclusiveLock; ALTER SEQUENCE takes ShareRowExclusiveLock, which a foreign key takes on the
  * table that it references. Names are qualified, since the revision may have changed search_path,
- * and quoted by belay, since it may have changed quote_all_identifiers.
+ * and quoted by belay, since it may have changed quote_all_identifiers. The function beneath
+ * pg_locks spares the server the view, which counts: after DDL its caches are cold.
  */
-#define TOUCHED                                                                                    \
-    "case when pg_catalog.current_setting('belay.step', true) = 'runs' then"                       \
-    " (select coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, c.relname))"     \
-    "::text, '[]') from pg_catalog.pg_locks l join pg_catalog.pg_class c"                          \
-    "  on c.oid = coalesce(pg_catalog.pg_partition_root(l.relation), l.relation)"                  \
-    " join pg_catalog.pg_namespace n on n.oid = c.relnamespace"                                    \
-    " where l.pid = pg_catalog.pg_backend_pid() and l.relation >= 16384"                           \
-    " and c.relkind in ('r', 'p', 'S') and c.relpersistence <> 't'"                                \
-    " and (l.mode in ('RowExclusiveLock', 'AccessExclusiveLock')"                                  \
-    "  or l.mode = 'ShareRowExclusiveLock' and c.relkind = 'S')) else '' end"
+#define MARKED "pg_catalog.current_setting('belay.step', true) = 'runs'"
+#define LOCKS                                                                                      \
+    "pg_catalog.pg_lock_status() l where l.pid = pg_catalog.pg_backend_pid() and l.relation >= "   \
+    "16384 and l.mode in ('RowExclusiveLock', 'AccessExclusiveLock', 'ShareRowExclusiveLock')"
+#define TABLE(oid) "c.oid = coalesce(pg_catalog.pg_partition_root(" oid "), " oid ")"
+#define KINDS "c.relkind in ('r', 'p', 'S') and c.relpersistence <> 't'"
 
 const char touched_mark_sql[] = "select pg_catalog.set_config('belay.step', 'runs', true)";
-const char touched_keep_sql[] = "select pg_catalog.set_config('belay.touched', " TOUCHED ", false)";
-const char touched_tell_sql[] = "select " TOUCHED;
+/* Oids, those under the weaker lock negative. 0 is always there: the empty text says "not known". */
+const char touched_keep_sql[] =
+    "select pg_catalog.set_config('belay.touched', case when " MARKED
+    " then (select '0' || coalesce(pg_catalog.string_agg(case l.mode when 'ShareRowExclusiveLock'"
+    " then ',-' else ',' end || l.relation, ''), '') from " LOCKS ") else '' end, false)";
+const char touched_tell_sql[] =
+    "select case when " MARKED
+    " then (select coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, c.relname))"
+    "::text, '[]') from pg_catalog.pg_class c"
+    " join pg_catalog.pg_namespace n on n.oid = c.relnamespace, " LOCKS " and " TABLE(
+        "l.relation") " and " KINDS
+                      " and (l.mode <> 'ShareRowExclusiveLock' or c.relkind = 'S')) else '' end";
+
+/* What touched_keep_sql kept, one row where that is not known. */
+static const char kept_sql[] =
+    "select n.nspname, c.relname, k.v from (select coalesce(pg_catalog.current_setting("
+    "'belay.touched', true), '') as v) k left join lateral pg_catalog.unnest("
+    "pg_catalog.string_to_array(k.v, ',')::int8[]) o(oid) on true"
+    " left join pg_catalog.pg_class c on " TABLE(
+        "pg_catalog.abs(o.oid)::oid") " and " KINDS " and (o.oid > 0 or c.relkind = 'S')"
+                                      " left join pg_catalog.pg_namespace n on n.oid = "
+                                      "c.relnamespace";
 
 void touched_add(struct step_touched *t, const struct engine *e, const char *schema,
                  const char *table)
@@ -60,13 +77,24 @@ int touched_parse(const char *text, struct step_touched *ret, struct err *err)
     return 0;
 }
 
+/* The revision may have dropped the prepared statement (DEALLOCATE ALL). */
+static int read_kept(struct db *db, struct rows **ret, struct err *err)
+{
+    if (db_query_prepared(db, kept_sql, NULL, 0, ret, err) == 0)
+        return 0;
+    return strcmp(err->sqlstate, "26000") == 0 ? db_query(db, kept_sql, NULL, 0, ret, err) : -1;
+}
+
 int touched_read(struct db *db, struct step_touched *ret, struct err *err)
 {
-    _cleanup_free_ char *text = NULL;
-    if (db_query_text(db, "select pg_catalog.current_setting('belay.touched', true)", NULL, 0,
-                      &text, err) < 0)
+    _cleanup_rows_ struct rows *rows = NULL;
+    if (read_kept(db, &rows, err) < 0)
         return -1;
-    return touched_parse(text, ret, err);
+    for (int i = 0; i < rows_count(rows); i++)
+        if (rows_get(rows, i, 0))
+            touched_add(ret, &engine_postgres, rows_get(rows, i, 0), rows_get(rows, i, 1));
+    ret->known = rows_count(rows) > 0 && *rows_get(rows, 0, 2);
+    return 0;
 }
 
 /* ---- SQLite ---- */
