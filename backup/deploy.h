@@ -60,8 +60,14 @@ struct deploy_options {
     bool drill;           /* restore the bundle into scratch before the upgrade */
     bool twin, fence;     /* PostgreSQL */
     enum lost_writes lost_writes;
-    bool skip_drift; /* do not compare with scratch before and after */
-    const char *scratch_url;
+    const char *scratch_url; /* for the drill, or NULL */
+    /*
+     * What the database differs in from a scratch database with `applied` and then `more` applied, a
+     * line each, less what it differed in before. NULL: not compared.
+     */
+    int (*expect)(void *data, const struct revisions *applied, const struct revisions *more,
+                  struct strv *ret_differences, struct err *err);
+    void *data;
     int lock_timeout_ms, statement_timeout_ms, deadline_ms; /* 0: none */
     int lock_retries;
     const struct deploy_assertion *after;

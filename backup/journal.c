@@ -63,7 +63,7 @@ static const struct {
                              1 << DEPLOY_ROLLING_BACK | 1 << DEPLOY_RESTORED | 1 << DEPLOY_STUCK},
     [DEPLOY_DONE] = {"done", true, 0},
     [DEPLOY_RESTORED] = {"restored", true, 0},
-    [DEPLOY_STUCK] = {"stuck", false, 1 << DEPLOY_RESTORED | 1 << DEPLOY_DONE},
+    [DEPLOY_STUCK] = {"stuck", false, 1 << DEPLOY_ROLLING_BACK | 1 << DEPLOY_RESTORED},
     [DEPLOY_ABORTED] = {"aborted", true, 0},
 };
 

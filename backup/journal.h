@@ -13,7 +13,7 @@
  *                v                     v
  *             ABORTED            ROLLING_BACK ---> RESTORED
  *                                      |
- *                                      +---------> STUCK ---> RESTORED | DONE
+ *                                      +---------> STUCK ---> ROLLING_BACK | RESTORED
  *
  *        In PREPARING the database was only read. From UPGRADING on it is either proved to be one of the two
  *        ends, or not yet decided. STUCK is left by `belay recover` alone.

@@ -160,27 +160,10 @@ void database_state_release(struct database_state *s)
 
 /* ---- the migrator on it ---- */
 
-/* Which database a session is on, as both belay's own session and the project's can tell. No ':'
- * and no '%': drivers give them a meaning. */
-static const char *identity_query(const struct engine *e)
-{
-    return e == &engine_sqlite ? "select file from pragma_database_list where name = 'main'"
-                               : "select current_database() || ' ' ||"
-                                 " cast(extract(epoch from pg_postmaster_start_time()) as text)";
-}
-
 int database_migrator(const struct database *d, unsigned db_flags, struct migrator **ret,
                       struct err *err)
 {
-    _cleanup_db_ struct db *db = NULL;
-    _cleanup_free_ char *answer = NULL;
-    const char *query = identity_query(d->engine);
-    unsigned flags = db_flags & DB_OPEN_CREATE ? DB_OPEN_CREATE : DB_OPEN_READONLY;
-    if (db_open(d->engine, d->url, flags, &db, err) < 0 ||
-        db_query_text(db, query, NULL, 0, &answer, err) < 0)
-        return -1;
-    const struct db_proof proof = {query, answer};
-    return migrator_open(d->source, d->engine, d->url, db_flags, answer ? &proof : NULL, ret, err);
+    return migrator_open_own(d->source, d->engine, d->url, db_flags, ret, err);
 }
 
 int database_current(struct migrator *m, const struct graph *g, struct revisions *ret,

@@ -14,8 +14,7 @@
 
 /* ---- one comparison ---- */
 
-/* Of the server or of who set it up. */
-static bool is_servers_own(const struct change *c)
+bool fit_is_servers_own(const struct change *c)
 {
     static const char *const kinds[] = {
         "database", "default privileges", "membership", "parameter",
@@ -36,7 +35,7 @@ static void compare(const struct snapshot *expected, const struct snapshot *foun
     diff_snapshots(expected, found, &d);
     size_t n = 0;
     for (size_t i = 0; i < d.n; i++) {
-        if (is_servers_own(&d.changes[i]))
+        if (fit_is_servers_own(&d.changes[i]))
             continue;
         d.changes[n++] = d.changes[i];
         bool real = d.changes[i].class == CHANGE_REAL;

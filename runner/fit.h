@@ -40,6 +40,9 @@ int fit_find(const struct database *d, const struct snapshot *schema, struct pro
 int fit_compare(const struct database *d, const struct snapshot *schema,
                 const struct revisions *heads, struct progress progress, struct fit *ret,
                 struct err *err);
+/* A change that belongs to the server or to who set it up: left out of every comparison. */
+struct change;
+bool fit_is_servers_own(const struct change *c);
 void fit_release(struct fit *f);
 #define _cleanup_fit_ __attribute__((cleanup(fit_release)))
 

@@ -106,8 +106,8 @@ static const char history_help[] =
     "everything.\n";
 
 static const char backup_help[] =
-    "URL is the database, else --url, DATABASE_URL or the project's own. The bundle is\n"
-    "one file with schema, rows, digests and a manifest (docs/bundles.md), written to\n"
+    "URL is the database, else --url, DATABASE_URL or the project's own. The bundle\n"
+    "is one file with schema, rows, digests and a manifest (docs/bundles.md), written to\n"
     "--output FILE; into the folder --output DIR or --bundles DIR (belay-bundles) it\n"
     "is named DATABASE-REVISION-TIME.belay. Its path goes to stdout. An existing file\n"
     "is never replaced; until it is whole there is no file of that name.\n"
@@ -154,6 +154,29 @@ static const char seed_help[] =
 
 #define VERSION_TABLES "With --dir or the format of a source, its version tables are left out.\n"
 
+static const char deploy_help[] =
+    "The upgrade that puts the database back: takes a bundle, verifies it, upgrades\n"
+    "and checks. When anything fails it goes back by the least destructive way that\n"
+    "is proved to give the old database again: nothing was committed, the revisions'\n"
+    "own downgrades, the bundle restored beside and swapped in.\n"
+    "\n"
+    "Checked after the upgrade: the revision, the schema against a scratch database\n"
+    "upgraded the same way, constraints and indexes, --probe. With a COMMAND after\n"
+    "--, belay becomes it once the database is ready (for containers):\n"
+    "\n"
+    "  belay deploy --wait 60s -- uvicorn app:app\n"
+    "\n"
+    "The journal in --bundles knows what was decided: \"belay recover\", or the next\n"
+    "deploy, finishes one that was cut off. That folder must outlive the container.\n"
+    "\n"
+    "Exit 0: at the target; 1: the database or the project does not fit; 3: nothing\n"
+    "was changed; 4: the upgrade failed and the database is back, proved; 5: a\n"
+    "person must look; 6: another deploy holds the lock.\n";
+
+#define DEPLOY                                                                                     \
+    (O(ALLOW_DRIFT) | O(BUNDLES) | O(DEADLINE) | O(DRILL) | O(ENCRYPT_TO) | O(JOBS) | O(LEVEL) |   \
+     O(LOST_WRITES) | O(PROBE) | O(WAIT))
+
 const struct command commands[] = {
     {"check", cmd_check, "[DIR]", 0, 1, "prove that every revision goes up, down and up again",
      check_help, COMMON | CHECK | SOURCE | O(FAIL_ON) | O(GIT_BASE) | O(OUTPUT), true},
@@ -163,6 +186,15 @@ const struct command commands[] = {
      upgrade_help, DATABASE | COMPARE | O(ENGINE) | O(SQL), true},
     {"downgrade", cmd_downgrade, "TARGET", 1, 1, "take revisions back", downgrade_help,
      DATABASE | COMPARE | O(ENGINE) | O(SQL), true},
+    {"deploy", cmd_deploy, "[-- COMMAND...]", 0, -1,
+     "back up, upgrade, check; put the database back when it fails", deploy_help,
+     DATABASE | COMPARE | DEPLOY | O(DRY_RUN) | O(TO), true},
+    {"recover", cmd_recover, "", 0, 0, "finish a deploy that was cut off",
+     "Ends as the deploy itself would have: complete, or back and proved, or exit 5\n"
+     "with what a person must know.\n",
+     DATABASE | COMPARE | DEPLOY, true},
+    {"status", cmd_status, "", 0, 0, "show running and past deploys", NULL,
+     COMMON | O(BUNDLES) | O(FORMAT), true},
     {"current", cmd_current, "", 0, 0, "show what the database is at",
      "Tells three states apart: empty, tables without a version table (then the\n"
      "revision whose schema they have is looked for), and tracked. --format json.\n"

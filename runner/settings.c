@@ -1,5 +1,6 @@
 #include "runner/settings.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,11 +14,14 @@ const char *const report_formats[] = {"text", "json", "junit", NULL};
 static const char *const colors[] = {"auto", "always", "never", NULL};
 static const char *const engine_names[] = {"sqlite", "postgres", "postgresql", NULL};
 static const char *const isolations[] = {"run", "step", NULL};
+static const char *const lost_writes[] = {"stop", "export", "accept", NULL};
 static const char *const severities[] = {"error", "warning", "note", NULL};
 
 const struct option_spec option_specs[OPT_COUNT] = {
     [OPT_ALEMBIC_CONFIG] = {"alembic-config", 0, "FILE", "Alembic's alembic.ini or pyproject.toml",
                             OPTION_CONFIG | OPTION_PATH, NULL},
+    [OPT_ALLOW_DRIFT] = {"allow-drift", 0, NULL, "go on when the schema is not the revisions'",
+                         OPTION_SWITCH | OPTION_CONFIG, NULL},
     [OPT_AUTOGENERATE] = {"autogenerate", 0, NULL,
                           "write what the models and the database differ in",
                           OPTION_SWITCH | OPTION_BARE, NULL},
@@ -29,14 +33,18 @@ const struct option_spec option_specs[OPT_COUNT] = {
                      OPTION_CONFIG | OPTION_PATH, NULL},
     [OPT_COLOR] = {"color", 0, "WHEN", "colour: auto, always or never", 0, colors},
     [OPT_CONFIG] = {"config", 'c', "FILE", "read FILE instead of the nearest belay.yaml", 0, NULL},
+    [OPT_DEADLINE] = {"deadline", 0, "TIME", "the whole upgrade must end within",
+                      OPTION_CONFIG | OPTION_DURATION, NULL},
     [OPT_DEPENDS_ON] = {"depends-on", 0, "REV", "must be applied before (repeatable)",
                         OPTION_MANY | OPTION_BARE, NULL},
     [OPT_DETECT] = {"detect", 0, NULL, "the revision that the schema is at",
                     OPTION_SWITCH | OPTION_BARE, NULL},
     [OPT_DIR] = {"dir", 'd', "DIR", "the folder of the migrations, or one above it",
                  OPTION_CONFIG | OPTION_PATH, NULL},
-    [OPT_DRILL] = {"drill", 0, NULL, "restore the bundle into a scratch database and compare",
+    [OPT_DRILL] = {"drill", 0, NULL, "restore the bundle into scratch and compare",
                    OPTION_SWITCH | OPTION_CONFIG, NULL},
+    [OPT_DRY_RUN] = {"dry-run", 0, NULL, "print the plan, change nothing",
+                     OPTION_SWITCH | OPTION_BARE, NULL},
     [OPT_ENCRYPT_TO] = {"encrypt-to", 0, "FILE", "encrypt with the key in FILE", OPTION_PATH, NULL},
     [OPT_ENGINE] = {"engine", 'e', "NAME", "sqlite or postgres", OPTION_CONFIG, engine_names},
     [OPT_FAIL_ON] = {"fail-on", 0, "LEVEL", "exit 1 from this severity on: error, warning, note",
@@ -66,6 +74,8 @@ const struct option_spec option_specs[OPT_COUNT] = {
                     OPTION_NUMBER | OPTION_SCENARIO, NULL},
     [OPT_LEVEL] = {"level", 0, "N", "of compression, 1 to 19 (3)", OPTION_CONFIG | OPTION_NUMBER,
                    NULL},
+    [OPT_LOST_WRITES] = {"lost-writes", 0, "HOW", "others' rows: stop, export or accept",
+                         OPTION_CONFIG, lost_writes},
     [OPT_MESSAGE] = {"message", 'm', "TEXT", "what the revision does, in a few words", OPTION_BARE,
                      NULL},
     [OPT_MIN_REVISION] = {"min-revision", 0, "REV", "never downgrade below REV", OPTION_CONFIG,
@@ -73,6 +83,8 @@ const struct option_spec option_specs[OPT_COUNT] = {
     [OPT_NO_CHECK] = {"no-check", 0, NULL, "do not check the new revision", OPTION_SWITCH, NULL},
     [OPT_OUTPUT] = {"output", 'o', "FILE", "write to FILE instead of stdout (repeatable)",
                     OPTION_MANY, NULL},
+    [OPT_PROBE] = {"probe", 0, "COMMAND", "must end with 0 after the upgrade (repeatable)",
+                   OPTION_MANY, NULL},
     [OPT_PRUNE] = {"prune", 0, NULL, "remove what need not stay", OPTION_SWITCH | OPTION_BARE,
                    NULL},
     [OPT_PYTHON] = {"python", 0, "PROGRAM", "the interpreter of an Alembic project",
@@ -95,10 +107,13 @@ const struct option_spec option_specs[OPT_COUNT] = {
                  OPTION_SWITCH | OPTION_BARE, NULL},
     [OPT_TIMEOUT] = {"timeout", 0, "SECONDS", "when a project's Python counts as hung (120)",
                      OPTION_CONFIG | OPTION_NUMBER, NULL},
-    [OPT_TO] = {"to", 0, "WHERE", "the URL to restore to", OPTION_BARE, NULL},
+    [OPT_TO] = {"to", 0, "WHERE", "the URL to restore to; the revision to deploy", OPTION_BARE,
+                NULL},
     [OPT_URL] = {"url", 'u', "URL", "the project's database", OPTION_CONFIG, NULL},
     [OPT_VERBOSE] = {"verbose", 'v', NULL, "leave nothing out", OPTION_SWITCH, NULL},
     [OPT_VERSION] = {"version", 0, NULL, "show belay's version", OPTION_SWITCH | OPTION_BARE, NULL},
+    [OPT_WAIT] = {"wait", 0, "TIME", "for a server, or another deploy",
+                  OPTION_CONFIG | OPTION_DURATION, NULL},
     [OPT_X_ARG] = {"x-arg", 'x', "ARG", "for env.py, as alembic -x takes it (repeatable)",
                    OPTION_CONFIG | OPTION_MANY, NULL},
     [OPT_YES] = {"yes", 'y', NULL, "do not ask", OPTION_SWITCH | OPTION_BARE, NULL},
@@ -138,6 +153,22 @@ static const char *switch_value(const char *value)
     return list_has(on, value) ? "yes" : list_has(off, value) ? "no" : NULL;
 }
 
+/* -1 when it is none. */
+static long duration_milliseconds(const char *value)
+{
+    static const struct {
+        const char *unit;
+        long milliseconds;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"", 1000}, {"m", 60000}, {"h", 3600000}};
+    char *end;
+    long number = strtol(value, &end, 10);
+    for (size_t i = 0; i < ARRAY_LEN(units); i++)
+        if (end != value && strcmp(end, units[i].unit) == 0 && number >= 0 &&
+            number <= INT_MAX / units[i].milliseconds)
+            return number * units[i].milliseconds;
+    return -1;
+}
+
 static int add_one(struct settings *s, unsigned option, unsigned level, const char *value,
                    const char *origin, struct err *err)
 {
@@ -173,6 +204,9 @@ static int add_one(struct settings *s, unsigned option, unsigned level, const ch
         if (*end || end == value || number < least || number > 1000000)
             return err_set(err, code, "%s: \"%s\" is not a number from %d to 1000000", origin,
                            value, least);
+    } else if ((spec->flags & OPTION_DURATION) && duration_milliseconds(value) < 0) {
+        return err_set(err, code, "%s: \"%s\" is not a time such as 30s, 500ms or 5m", origin,
+                       value);
     } else if (spec->values && !list_has(spec->values, value)) {
         return bad_value(origin, value, spec->values, level, err);
     }
@@ -238,6 +272,12 @@ int settings_number(const struct settings *s, unsigned option)
 {
     const char *value = settings_get(s, option);
     return value ? atoi(value) : 0; /* checked when it was added */
+}
+
+int settings_milliseconds(const struct settings *s, unsigned option)
+{
+    const char *value = settings_get(s, option);
+    return value ? (int)duration_milliseconds(value) : 0; /* checked when it was added */
 }
 
 bool settings_wins(const struct settings *s, const struct setting *v)

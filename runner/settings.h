@@ -18,16 +18,19 @@
 
 enum option_id {
     OPT_ALEMBIC_CONFIG,
+    OPT_ALLOW_DRIFT,
     OPT_AUTOGENERATE,
     OPT_BASELINE,
     OPT_BRANCH_LABEL,
     OPT_BUNDLES,
     OPT_COLOR,
     OPT_CONFIG,
+    OPT_DEADLINE,
     OPT_DEPENDS_ON,
     OPT_DETECT,
     OPT_DIR,
     OPT_DRILL,
+    OPT_DRY_RUN,
     OPT_ENCRYPT_TO,
     OPT_ENGINE,
     OPT_FAIL_ON,
@@ -45,10 +48,12 @@ enum option_id {
     OPT_KEY,
     OPT_LATEST,
     OPT_LEVEL,
+    OPT_LOST_WRITES,
     OPT_MESSAGE,
     OPT_MIN_REVISION,
     OPT_NO_CHECK,
     OPT_OUTPUT,
+    OPT_PROBE,
     OPT_PRUNE,
     OPT_PYTHON,
     OPT_QUICK,
@@ -66,6 +71,7 @@ enum option_id {
     OPT_URL,
     OPT_VERBOSE,
     OPT_VERSION,
+    OPT_WAIT,
     OPT_X_ARG,
     OPT_YES,
     OPT_COUNT, /* of the rows of the table */
@@ -83,8 +89,9 @@ enum option_flags {
     OPTION_SCENARIO =
         64,           /* may stand in a scenario.yaml too, where OPTION_CONFIG alone would not do */
     OPTION_BARE = 32, /* about the command line itself: no BELAY_* */
-    OPTION_ZERO = 256,    /* with OPTION_NUMBER: 0 is one too */
-    OPTION_PROGRAM = 128, /* a program: a path when it holds a slash, else looked up in PATH */
+    OPTION_ZERO = 256,     /* with OPTION_NUMBER: 0 is one too */
+    OPTION_DURATION = 512, /* "60s", "500ms", "2m", "1h"; a bare number is seconds */
+    OPTION_PROGRAM = 128,  /* a program: a path when it holds a slash, else looked up in PATH */
 };
 
 struct option_spec {
@@ -122,6 +129,8 @@ bool settings_on(const struct settings *s, unsigned option);
 /* Every value that the level which wins gives, in order; the caller owns them. */
 void settings_list(const struct settings *s, unsigned option, struct strv *ret);
 int settings_number(const struct settings *s, unsigned option); /* 0 when not given */
+/* Of an OPTION_DURATION; 0 when not given. */
+int settings_milliseconds(const struct settings *s, unsigned option);
 /* Where the winning value comes from, or NULL. */
 const char *settings_origin(const struct settings *s, unsigned option);
 /* True when no later level sets the same option. */

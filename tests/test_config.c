@@ -123,7 +123,7 @@ static const struct {
     {"dashes", "dir: a\n\nfail-on: error\n",
      "3: unknown key \"fail-on\" (did you mean \"fail_on\"?)"},
     {"far key", "database: x\n",
-     "1: unknown key \"database\" | the keys here are alembic_config, baseline,"},
+     "1: unknown key \"database\" | the keys here are alembic_config, allow_drift,"},
     {"unknown key of the commands", "command:\n  list: a\n  up: b\n  dwon: c\n",
      "4: unknown key \"dwon\" (did you mean \"down\"?)"},
     {"a command that is missing", "dir: x\ncommand:\n  list: a\n", "3: command: \"up\" is missing"},

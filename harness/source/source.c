@@ -157,6 +157,28 @@ int migrator_open(const struct source *s, const struct engine *e, const char *ur
     return s->ops->migrator_open(s, e, url, db_flags, proof, ret, err);
 }
 
+/* Which database a session is on, as both belay's own session and the project's can tell. No ':'
+ * and no '%': drivers give them a meaning. */
+static const char *identity_query(const struct engine *e)
+{
+    return e == &engine_sqlite ? "select file from pragma_database_list where name = 'main'"
+                               : "select current_database() || ' ' ||"
+                                 " cast(extract(epoch from pg_postmaster_start_time()) as text)";
+}
+
+int migrator_open_own(const struct source *s, const struct engine *e, const char *url,
+                      unsigned db_flags, struct migrator **ret, struct err *err)
+{
+    _cleanup_db_ struct db *db = NULL;
+    _cleanup_free_ char *answer = NULL;
+    const char *query = identity_query(e);
+    unsigned flags = db_flags & DB_OPEN_CREATE ? DB_OPEN_CREATE : DB_OPEN_READONLY;
+    if (db_open(e, url, flags, &db, err) < 0 || db_query_text(db, query, NULL, 0, &answer, err) < 0)
+        return -1;
+    const struct db_proof proof = {query, answer};
+    return migrator_open(s, e, url, db_flags, answer ? &proof : NULL, ret, err);
+}
+
 void migrator_close(struct migrator *m)
 {
     if (m)

@@ -138,6 +138,12 @@ void step_result_release(struct step_result *r);
 int migrator_open(const struct source *s, const struct engine *e, const char *url,
                   unsigned db_flags, const struct db_proof *proof, struct migrator **ret,
                   struct err *err);
+/*
+ * The same on the user's own database: the session must show that it is on the very database that
+ * belay reaches by the URL.
+ */
+int migrator_open_own(const struct source *s, const struct engine *e, const char *url,
+                      unsigned db_flags, struct migrator **ret, struct err *err);
 void migrator_close(struct migrator *m);
 DEFINE_CLEANUP(struct migrator *, migrator_close);
 

@@ -1,0 +1,484 @@
+#include "backup/deploy_impl.h"
+
+#include <libpq-fe.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "backup/backup.h"
+#include "harness/base/file.h"
+#include "harness/engine/url.h"
+
+void deploy_say(struct deploy *d, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    strv_add_take(&d->result->words, xvasprintf(fmt, ap));
+    va_end(ap);
+}
+
+void deploy_progress(const struct deploy *d, const char *phase, const char *what)
+{
+    if (d->o->progress.step)
+        d->o->progress.step(d->o->progress.data, phase, what, -1);
+}
+
+static double now_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void phase_took(struct deploy *d, const char *name, double *start)
+{
+    struct deploy_result *r = d->result;
+    double now = now_seconds();
+    r->phases = xgrow(r->phases, r->nphases, &r->phases_cap, sizeof(*r->phases));
+    r->phases[r->nphases++] = (struct deploy_phase){xstrdup(name), now - *start};
+    *start = now;
+}
+
+static char *revision_names(const struct revisions *l)
+{
+    _cleanup_strv_ struct strv ids = {0};
+    for (size_t i = 0; i < l->n; i++)
+        strv_add(&ids, l->v[i]->id);
+    return strv_join(&ids, ",");
+}
+
+/* The applied revisions that nothing applied follows. */
+static void last_of(const struct graph *g, const struct revisions *current, struct revisions *ret)
+{
+    for (size_t i = 0; i < graph_size(g); i++) {
+        struct revision *r = graph_at(g, i);
+        bool last = revisions_has(current, r);
+        for (size_t k = 0; last && k < r->ndown; k++)
+            last = !revisions_has(current, r->down[k]);
+        if (last)
+            revisions_add(ret, r);
+    }
+}
+
+/* ---- which database ---- */
+
+/* One name for one database, however its URL is written. */
+static int database_key(const struct deploy_options *o, char **ret, struct err *err)
+{
+    _cleanup_db_ struct db *db = NULL;
+    if (o->engine == &engine_sqlite) {
+        _cleanup_free_ char *path = NULL;
+        if (url_sqlite_path(o->url, &path, err) < 0)
+            return -1;
+        char *real = realpath(path, NULL);
+        if (!real)
+            return err_errno(err, "%s", path);
+        *ret = xstrdup(real);
+        free(real);
+        return 0;
+    }
+    if (db_open(o->engine, o->url, DB_OPEN_READONLY, &db, err) < 0)
+        return -1;
+    const PGconn *c = db_handle(db);
+    *ret = xasprintf("postgresql://%s:%s/%s", PQhost(c), PQport(c), PQdb(c));
+    return 0;
+}
+
+/* ---- the parts ---- */
+
+static int check_stop(const struct deploy *d, struct err *err)
+{
+    return d->o->stop && *d->o->stop ? err_set(err, ERR_INTERRUPTED, "interrupted") : 0;
+}
+
+static void forward(void *data, const struct backup_progress *p)
+{
+    const struct deploy *d = data;
+    if (d->o->progress.step)
+        d->o->progress.step(d->o->progress.data, "bundle", p->phase,
+                            p->total ? (double)p->done / (double)p->total : -1);
+}
+
+static char *bundle_path(const struct deploy *d)
+{
+    char stamp[32];
+    time_t now = time(NULL);
+    struct tm tm;
+    strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", gmtime_r(&now, &tm));
+    const char *base = path_base(d->entry->database);
+    _cleanup_free_ char *name =
+        xasprintf("%s-before-%lld-%s.belay", base, (long long)d->entry->id, stamp);
+    return path_join(d->o->dir, name);
+}
+
+static int open_old(struct deploy *d, struct err *err)
+{
+    return bundle_open(d->entry->bundle, d->o->key_file, &d->bundle, err);
+}
+
+static int make_bundle(struct deploy *d, struct err *err)
+{
+    _cleanup_free_ char *path = bundle_path(d);
+    _cleanup_(backup_summary_release) struct backup_summary summary = {0};
+    _cleanup_(verify_result_release) struct verify_result verified = {0};
+    _cleanup_strv_ struct strv revisions = {0};
+    const struct backup_control control = {.stop = d->o->stop, .report = forward, .data = d};
+    for (size_t i = 0; i < d->current.n; i++)
+        strv_add(&revisions, d->current.v[i]->id);
+    const struct backup_options backup = {
+        .url = d->o->url,
+        .path = path,
+        .key_file = d->o->key_file,
+        .level = d->o->level,
+        .jobs = d->o->jobs,
+        .lock_timeout_ms = d->o->lock_timeout_ms,
+        .revisions = &revisions,
+        .control = control,
+    };
+    const struct verify_options verify = {
+        .path = path,
+        .key_file = d->o->key_file,
+        .jobs = d->o->jobs,
+        .drill = d->o->drill,
+        .scratch_url = d->o->scratch_url,
+        .control = control,
+    };
+    deploy_progress(d, "bundle", NULL);
+    if (journal_note(d->journal, d->entry->id, "bundle", path, err) < 0 ||
+        backup_create(&backup, &summary, err) < 0)
+        return err_prefix(err, "the bundle");
+    free(d->entry->bundle);
+    d->entry->bundle = TAKE_PTR(path);
+    deploy_progress(d, "verify", NULL);
+    if (backup_verify(&verify, &verified, err) < 0)
+        return err_prefix(err, "the bundle cannot be verified");
+    if (verified.problems.n) {
+        _cleanup_free_ char *problems = strv_join(&verified.problems, "\n");
+        err_set(err, ERR_ENV, "the bundle %s is not good: the upgrade was not begun",
+                d->entry->bundle);
+        err->detail = TAKE_PTR(problems);
+        return -1;
+    }
+    return open_old(d, err);
+}
+
+/* What was taken must still be what is there: else rows or schema changed while the bundle was made. */
+static int plan(struct deploy *d, struct err *err)
+{
+    const struct graph *g = source_graph(d->o->source);
+    _cleanup_strv_ struct strv unknown = {0};
+    _cleanup_revisions_ struct revisions last = {0};
+    if (deploy_current(d, &d->current, &unknown, err) < 0)
+        return -1;
+    if (unknown.n) {
+        _cleanup_free_ char *names = strv_join(&unknown, ", ");
+        return err_set(err, ERR_SOURCE, "the database is at %s, which the project does not have",
+                       names);
+    }
+    if (graph_resolve(g, d->o->to ? d->o->to : "head", &d->current, &d->targets, err) < 0)
+        return -1;
+    graph_upgrade_path(g, &d->current, &d->targets, &d->list);
+    last_of(g, &d->current, &last);
+    free(d->entry->from);
+    free(d->entry->to);
+    d->entry->from = revision_names(&last);
+    d->entry->to = revision_names(&d->targets);
+    return 0;
+}
+
+static int preflight(struct deploy *d, struct err *err)
+{
+    _cleanup_strv_ struct strv differences = {0};
+    const struct revisions nothing = {0};
+    deploy_progress(d, "preflight", NULL);
+    if (deploy_invalid_before(d, err) < 0)
+        return -1;
+    if (!d->o->expect)
+        return 0;
+    deploy_progress(d, "preflight", "schema");
+    if (d->o->expect(d->o->data, &d->current, &nothing, &differences, err) < 0)
+        return err_prefix(err, "comparing with a scratch database");
+    if (!differences.n)
+        return 0;
+    err_set(err, ERR_SOURCE,
+            "the schema is not the one that the applied revisions give on a scratch database");
+    err_hint(err, "mend it, name what is not the project's under \"ignore:\" in belay.yaml, or say "
+                  "--allow-drift");
+    err->detail = strv_join(&differences, "\n");
+    return -1;
+}
+
+static const char *const *hook_environment(const struct deploy *d, const char *outcome,
+                                           char *ret_lines[5])
+{
+    const struct deploy_entry *e = d->entry;
+    ret_lines[0] = xasprintf("BELAY_OUTCOME=%s", outcome);
+    ret_lines[1] = xasprintf("BELAY_FROM=%s", e->from ? e->from : "");
+    ret_lines[2] = xasprintf("BELAY_TO=%s", e->to ? e->to : "");
+    ret_lines[3] = xasprintf("BELAY_MESSAGE=%s", e->message ? e->message : "");
+    ret_lines[4] = NULL;
+    return (const char *const *)ret_lines;
+}
+
+static int run_hook(struct deploy *d, const char *name, const char *command, const char *outcome,
+                    struct err *err)
+{
+    char *lines[5];
+    if (!command)
+        return 0;
+    const char *const *env = hook_environment(d, outcome, lines);
+    int rc = deploy_shell(d, name, command, env, d->o->probe_timeout_ms, err);
+    for (size_t i = 0; lines[i]; i++)
+        free(lines[i]);
+    return rc;
+}
+
+/* After the decision a hook changes nothing any more: its failure is a word. */
+static void tell_hook(struct deploy *d)
+{
+    static const char *const names[] = {[DEPLOY_OUTCOME_NOTHING] = "nothing",
+                                        [DEPLOY_OUTCOME_DONE] = "done",
+                                        [DEPLOY_OUTCOME_RESTORED] = "restored",
+                                        [DEPLOY_OUTCOME_STUCK] = "stuck",
+                                        [DEPLOY_OUTCOME_LOCKED] = "locked"};
+    _cleanup_err_ struct err err = {0};
+    bool good = d->result->outcome == DEPLOY_OUTCOME_DONE;
+    if (run_hook(d, good ? "hook after" : "hook on-failure",
+                 good ? d->o->hook_after : d->o->hook_on_failure, names[d->result->outcome],
+                 &err) < 0)
+        deploy_say(d, "%s", err.message);
+}
+
+/* ---- the decision ---- */
+
+static int roll_back(struct deploy *d, struct err *failure, struct err *err)
+{
+    double start = now_seconds();
+    err_move(&d->result->failure, failure);
+    if (journal_move(d->journal, d->entry, DEPLOY_ROLLING_BACK, d->result->failure.message, err) <
+            0 ||
+        deploy_ladder(d, err) < 0)
+        return -1;
+    phase_took(d, "roll back", &start);
+    tell_hook(d);
+    return 0;
+}
+
+/* From CHECKING to DONE, or down the ladder. */
+static int check_and_decide(struct deploy *d, struct err *err)
+{
+    _cleanup_err_ struct err failure = {0};
+    double start = now_seconds();
+    if (deploy_check(d, &failure) > 0)
+        return roll_back(d, &failure, err);
+    if (journal_move(d->journal, d->entry, DEPLOY_DONE, NULL, err) < 0)
+        return -1;
+    phase_took(d, "check", &start);
+    d->result->outcome = DEPLOY_OUTCOME_DONE;
+    tell_hook(d);
+    return 0;
+}
+
+static int upgrade_and_decide(struct deploy *d, struct err *err)
+{
+    _cleanup_err_ struct err failure = {0};
+    double start = now_seconds();
+    if (journal_move(d->journal, d->entry, DEPLOY_UPGRADING, NULL, err) < 0 ||
+        deploy_steps(d, &d->list, STEP_UP, &failure, err) < 0)
+        return -1;
+    phase_took(d, "upgrade", &start);
+    if (err_is_set(&failure))
+        return roll_back(d, &failure, err);
+    if (journal_move(d->journal, d->entry, DEPLOY_CHECKING, NULL, err) < 0)
+        return -1;
+    return check_and_decide(d, err);
+}
+
+/* Until the upgrade begins every failure is an error, and the database was only read. */
+static int prepare(struct deploy *d, struct err *err)
+{
+    double start = now_seconds();
+    if (preflight(d, err) < 0 || check_stop(d, err) < 0)
+        return -1;
+    phase_took(d, "preflight", &start);
+    if (run_hook(d, "hook before", d->o->hook_before, "begun", err) < 0 || make_bundle(d, err) < 0)
+        return -1;
+    phase_took(d, "bundle", &start);
+    return check_stop(d, err) < 0 || deploy_lock_confirm(d->lock, err) < 0 ? -1 : 0;
+}
+
+/* ---- what was cut off ---- */
+
+static int resume_plan(struct deploy *d, struct err *err)
+{
+    const struct graph *g = source_graph(d->o->source);
+    _cleanup_revisions_ struct revisions nothing = {0}, from = {0};
+    const struct strv *ids = &deploy_old(d)->revisions;
+    d->current.complete = true;
+    for (size_t i = 0; i < ids->n; i++) {
+        struct revision *r = graph_find(g, ids->v[i]);
+        if (!r)
+            return err_set(err, ERR_SOURCE,
+                           "the project has no revision %s any more, which the "
+                           "database was at before the deploy",
+                           ids->v[i]);
+        revisions_add(&d->current, r);
+    }
+    _cleanup_free_ char *to = xstrdup(d->entry->to);
+    for (char *save = NULL, *id = strtok_r(to, ",", &save); id; id = strtok_r(NULL, ",", &save)) {
+        struct revision *r = graph_find(g, id);
+        if (r)
+            revisions_add(&d->targets, r);
+        else
+            return err_set(err, ERR_SOURCE,
+                           "the project has no revision %s, which the deploy was "
+                           "on its way to",
+                           id);
+    }
+    graph_upgrade_path(g, &d->current, &d->targets, &d->list);
+    return 0;
+}
+
+static int resume(struct deploy *d, struct err *err)
+{
+    struct deploy_entry *e = d->entry;
+    _cleanup_revisions_ struct revisions now = {0}, left = {0};
+    _cleanup_strv_ struct strv unknown = {0};
+    _cleanup_err_ struct err failure = {0};
+    deploy_say(d, "deploy %lld, begun at %s, was cut off while %s", (long long)e->id, e->started,
+               deploy_state_name(e->state));
+    if (e->state == DEPLOY_PREPARING) {
+        /* what is left of its bundle is swept with the next one */
+        d->result->outcome = DEPLOY_OUTCOME_NOTHING;
+        deploy_say(d, "nothing had been changed");
+        return journal_move(d->journal, e, DEPLOY_ABORTED, "cut off before the upgrade", err);
+    }
+    if (open_old(d, err) < 0 || resume_plan(d, err) < 0)
+        return -1;
+    if (e->state == DEPLOY_UPGRADING) {
+        /* the last step may have been committed, and only the word of it be missing */
+        if (deploy_current(d, &now, &unknown, err) < 0)
+            return -1;
+        graph_upgrade_path(source_graph(d->o->source), &now, &d->targets, &left);
+        if (left.n) {
+            err_set(&failure, ERR_INTERRUPTED, "the upgrade was cut off before the end of %s",
+                    left.v[0]->id);
+            return roll_back(d, &failure, err);
+        }
+        if (journal_move(d->journal, e, DEPLOY_CHECKING, NULL, err) < 0)
+            return -1;
+    }
+    if (e->state == DEPLOY_CHECKING)
+        return check_and_decide(d, err);
+    err_set(&d->result->failure, ERR_SOURCE, "%s", e->message ? e->message : "cut off");
+    if (e->state == DEPLOY_STUCK) {
+        _cleanup_strv_ struct strv differences = {0};
+        if (deploy_compare_old(d, &differences, err) < 0)
+            return -1;
+        if (!differences.n) {
+            deploy_say(d, "the database is proved to be what it was");
+            d->result->outcome = DEPLOY_OUTCOME_RESTORED;
+            return journal_move(d->journal, e, DEPLOY_RESTORED, NULL, err);
+        }
+    }
+    return deploy_ladder(d, err);
+}
+
+/* ---- all of it ---- */
+
+static void deploy_release(struct deploy *d)
+{
+    bundle_reader_free(d->bundle);
+    revisions_release(&d->current);
+    revisions_release(&d->targets);
+    revisions_release(&d->list);
+    strv_release(&d->invalid_before);
+    journal_close(d->journal);
+    deploy_lock_free(d->lock);
+}
+
+/* Lock first, journal second: whoever holds the lock is the only one to write about this database.
+ * 1: an unfinished deploy was found. 0: none. */
+static int begin(struct deploy *d, struct err *err)
+{
+    bool found = false;
+    char *key = NULL;
+    if (dir_make(d->o->dir, 0700, err) < 0)
+        return -1;
+    int got = deploy_lock_take(d->o->engine, d->o->url, &d->lock, &d->result->holder, err);
+    if (got < 0)
+        return -1;
+    if (got == 0) {
+        d->result->outcome = DEPLOY_OUTCOME_LOCKED;
+        return 0;
+    }
+    if (journal_open(d->o->dir, &d->journal, err) < 0 || database_key(d->o, &key, err) < 0)
+        return -1;
+    d->entry->database = key;
+    d->entry->engine = xstrdup(engine_name(d->o->engine));
+    d->entry->project = xstrdup(source_dir(d->o->source));
+    struct deploy_entry old = {0};
+    if (journal_unfinished(d->journal, key, &old, &found, err) < 0)
+        return -1;
+    if (!found)
+        return 0;
+    deploy_entry_release(d->entry);
+    *d->entry = old;
+    return journal_adopt(d->journal, d->entry, err) < 0 ? -1 : 1;
+}
+
+static int run_new(struct deploy *d, struct err *err)
+{
+    if (plan(d, err) < 0)
+        return -1;
+    if (!d->list.n) {
+        d->result->outcome = DEPLOY_OUTCOME_NOTHING;
+        return 0;
+    }
+    if (journal_begin(d->journal, d->entry, err) < 0)
+        return -1;
+    if (prepare(d, err) < 0) {
+        _cleanup_err_ struct err ignored = {0}; /* the first error says more */
+        journal_move(d->journal, d->entry, DEPLOY_ABORTED, err->message, &ignored);
+        return -1;
+    }
+    return upgrade_and_decide(d, err);
+}
+
+int deploy_run(const struct deploy_options *o, struct deploy_result *ret, struct err *err)
+{
+    _cleanup_(deploy_release) struct deploy d = {.o = o, .result = ret, .entry = &ret->entry};
+    int found = begin(&d, err);
+    if (found < 0 || ret->outcome == DEPLOY_OUTCOME_LOCKED)
+        return found;
+    if (found && resume(&d, err) < 0)
+        return -1;
+    if (found && d.entry->state != DEPLOY_ABORTED)
+        return 0;
+    return run_new(&d, err);
+}
+
+int deploy_recover(const struct deploy_options *o, bool *ret_found, struct deploy_result *ret,
+                   struct err *err)
+{
+    _cleanup_(deploy_release) struct deploy d = {.o = o, .result = ret, .entry = &ret->entry};
+    int found = begin(&d, err);
+    if (found < 0 || ret->outcome == DEPLOY_OUTCOME_LOCKED)
+        return found;
+    *ret_found = found > 0;
+    return found ? resume(&d, err) : 0;
+}
+
+void deploy_result_release(struct deploy_result *r)
+{
+    deploy_entry_release(&r->entry);
+    err_release(&r->failure);
+    strv_release(&r->words);
+    free(r->holder);
+    free(r->exported);
+    for (size_t i = 0; i < r->nphases; i++)
+        free(r->phases[i].name);
+    free(r->phases);
+    *r = (struct deploy_result){0};
+}

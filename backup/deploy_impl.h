@@ -1,0 +1,62 @@
+/*
+ * Between deploy.c and its parts; for backup/deploy*.c only.
+ */
+#ifndef BELAY_DEPLOY_IMPL_H
+#define BELAY_DEPLOY_IMPL_H
+
+#include "backup/bundle.h"
+#include "backup/deploy.h"
+#include "backup/deploy_lock.h"
+
+struct deploy {
+    const struct deploy_options *o;
+    struct deploy_result *result;
+    struct deploy_entry *entry; /* the result's */
+    struct journal *journal;
+    struct deploy_lock *lock;
+    struct bundle_reader *bundle; /* once there is one: its manifest is the old state */
+    struct revisions current;     /* before the upgrade, complete */
+    struct revisions targets, list;
+    struct strv invalid_before; /* constraints and indexes, as check_valid() words them */
+};
+
+const struct manifest *deploy_old(const struct deploy *d);
+
+/* A sentence for people about what was done. */
+void deploy_say(struct deploy *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void deploy_progress(const struct deploy *d, const char *phase, const char *what);
+
+/* ---- deploy_state.c: what a database is at ---- */
+
+/* What keeps the database from being the old one again: objects of the schema, rows of tables, revisions; a line each.
+ * None: it is proved equal. */
+int deploy_compare_old(const struct deploy *d, struct strv *ret_differences, struct err *err);
+/* What is applied now; in a session that is closed again. */
+int deploy_current(const struct deploy *d, struct revisions *ret, struct strv *ret_unknown,
+                   struct err *err);
+/* The same set of revisions. */
+bool deploy_same_revisions(const struct revisions *a, const struct revisions *b);
+
+/* ---- deploy_steps.c: revisions, under a deadline ---- */
+
+/* Runs the list until its end or the first failure, which goes to *ret_failure (with code ERR_NONE when all went well).
+ * Every step is noted in the journal before and after. -1: the journal cannot be written. */
+int deploy_steps(struct deploy *d, const struct revisions *list, enum step_direction direction,
+                 struct err *ret_failure, struct err *err);
+
+/* ---- deploy_check.c: is the new state complete? ---- */
+
+/* 0: every check passed; 1: one did not, *ret_failure says which; never -1: a check that could not be done did not pass. */
+int deploy_check(struct deploy *d, struct err *ret_failure);
+/* Notes what is invalid already. */
+int deploy_invalid_before(struct deploy *d, struct err *err);
+/* Runs a shell command of the user's with DATABASE_URL and what is in env set. */
+int deploy_shell(struct deploy *d, const char *what, const char *command, const char *const *env,
+                 int timeout_ms, struct err *err);
+
+/* ---- deploy_ladder.c ---- */
+
+/* From ROLLING_BACK to RESTORED or STUCK. */
+int deploy_ladder(struct deploy *d, struct err *err);
+
+#endif

@@ -1,0 +1,394 @@
+/* belay deploy, recover and status. */
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "backup/deploy.h"
+#include "harness/base/cleanup.h"
+#include "runner/check.h"
+#include "runner/cli.h"
+#include "runner/expectation.h"
+#include "runner/interrupt.h"
+#include "runner/report.h"
+#include "runner/terminal.h"
+#include "runner/verbs.h"
+
+static const char default_dir[] = "belay-bundles";
+
+static const char *bundles_dir(const struct settings *s)
+{
+    const char *dir = settings_get(s, OPT_BUNDLES);
+    return dir ? dir : default_dir;
+}
+
+static double now_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* ---- what is printed ---- */
+
+static void show_progress(void *data, const char *phase, const char *what, double fraction)
+{
+    const struct progress *p = data;
+    size_t done = fraction < 0 ? 0 : (size_t)(fraction * 1000), total = fraction < 0 ? 0 : 1000;
+    p->step(p->data, done, total, phase, what);
+}
+
+static int exit_for(enum deploy_outcome o)
+{
+    switch (o) {
+    case DEPLOY_OUTCOME_NOTHING:
+    case DEPLOY_OUTCOME_DONE:
+        break;
+    case DEPLOY_OUTCOME_RESTORED:
+        return EXIT_ROLLED_BACK;
+    case DEPLOY_OUTCOME_STUCK:
+        return EXIT_PERSON;
+    case DEPLOY_OUTCOME_LOCKED:
+        return EXIT_LOCKED;
+    }
+    return EXIT_CLEAN;
+}
+
+static const char *outcome_name(enum deploy_outcome o)
+{
+    static const char *const names[] = {[DEPLOY_OUTCOME_NOTHING] = "nothing",
+                                        [DEPLOY_OUTCOME_DONE] = "done",
+                                        [DEPLOY_OUTCOME_RESTORED] = "restored",
+                                        [DEPLOY_OUTCOME_STUCK] = "stuck",
+                                        [DEPLOY_OUTCOME_LOCKED] = "locked"};
+    return names[o];
+}
+
+static const char *or_base(const char *revisions)
+{
+    return revisions && *revisions ? revisions : "base";
+}
+
+static void print_result(const struct database *d, struct deploy_result *r)
+{
+    const struct deploy_entry *e = &r->entry;
+    bool bad = r->outcome == DEPLOY_OUTCOME_RESTORED || r->outcome == DEPLOY_OUTCOME_STUCK;
+    fflush(stdout);
+    if (bad) {
+        error_print(&r->failure);
+        if (r->failure.trace)
+            error_print_trace(&r->failure);
+    }
+    for (size_t i = 0; i < r->words.n; i++) {
+        _cleanup_free_ char *text = text_printable(r->words.v[i]);
+        fprintf(stderr, "  %s\n", text);
+    }
+    switch (r->outcome) {
+    case DEPLOY_OUTCOME_NOTHING:
+        printf("nothing to deploy: %s is at %s\n", d->shown, or_base(e->from));
+        break;
+    case DEPLOY_OUTCOME_DONE:
+        printf("deployed %s: %s -> %s\n", d->shown, or_base(e->from), or_base(e->to));
+        break;
+    case DEPLOY_OUTCOME_RESTORED:
+        printf("%s is back at %s, proved equal to what it was\n", d->shown, or_base(e->from));
+        break;
+    case DEPLOY_OUTCOME_STUCK:
+        printf("%s needs a person: it is neither proved old nor complete\n", d->shown);
+        break;
+    case DEPLOY_OUTCOME_LOCKED:
+        fprintf(stderr, "another deploy of %s holds the lock: %s\n", d->shown, r->holder);
+        break;
+    }
+    if (e->bundle && r->outcome != DEPLOY_OUTCOME_NOTHING)
+        printf("bundle: %s\n", e->bundle);
+    for (size_t i = 0; i < r->nphases; i++)
+        printf("%s%s %.1f s%s", i ? ", " : "", r->phases[i].name, r->phases[i].seconds,
+               i + 1 == r->nphases ? "\n" : "");
+}
+
+static json_t *entry_json(const struct deploy_entry *e)
+{
+    json_t *j = json_object();
+    json_object_set_new(j, "id", json_integer(e->id));
+    json_object_set_new(j, "state", json_string(deploy_state_name(e->state)));
+    json_object_set_new(j, "database", report_string(e->database));
+    json_object_set_new(j, "from", report_string(e->from));
+    json_object_set_new(j, "to", report_string(e->to));
+    json_object_set_new(j, "bundle", report_string(e->bundle));
+    json_object_set_new(j, "twin", report_string(e->twin));
+    json_object_set_new(j, "rung", report_string(e->rung));
+    json_object_set_new(j, "evidence", report_string(e->evidence));
+    json_object_set_new(j, "message", report_string(e->message));
+    json_object_set_new(j, "host", report_string(e->host));
+    json_object_set_new(j, "pid", json_integer(e->pid));
+    json_object_set_new(j, "started", report_string(e->started));
+    json_object_set_new(j, "finished", report_string(e->finished));
+    return j;
+}
+
+static int print_result_json(const struct deploy_result *r, struct err *err)
+{
+    json_t *j = json_object(), *words = json_array(), *phases = json_object();
+    for (size_t i = 0; i < r->words.n; i++)
+        json_array_append_new(words, report_string(r->words.v[i]));
+    for (size_t i = 0; i < r->nphases; i++)
+        json_object_set_new(phases, r->phases[i].name, json_real(r->phases[i].seconds));
+    json_object_set_new(j, "outcome", json_string(outcome_name(r->outcome)));
+    json_object_set_new(j, "exit", json_integer(exit_for(r->outcome)));
+    json_object_set_new(j, "deploy", entry_json(&r->entry));
+    json_object_set_new(j, "failure", report_string(r->failure.message));
+    json_object_set_new(j, "file", report_string(r->failure.file));
+    json_object_set_new(j, "hint", report_string(r->failure.hint));
+    json_object_set_new(j, "holder", report_string(r->holder));
+    json_object_set_new(j, "words", words);
+    json_object_set_new(j, "seconds", phases);
+    return verb_print_json("deploy", j, err);
+}
+
+/* ---- deploy ---- */
+
+static int options_for(const struct database *d, struct expectation *expected, struct strv *probes,
+                       struct deploy_options *ret, struct err *err)
+{
+    const struct settings *s = &d->cli->settings;
+    const char *lost = settings_get(s, OPT_LOST_WRITES);
+    settings_list(s, OPT_PROBE, probes);
+    if (probes->n)
+        strv_add_take(probes, NULL);
+    *expected = (struct expectation){.database = d, .allow_drift = settings_on(s, OPT_ALLOW_DRIFT)};
+    *ret = (struct deploy_options){
+        .source = d->source,
+        .engine = d->engine,
+        .url = d->url,
+        .dir = bundles_dir(s),
+        .to = settings_get(s, OPT_TO),
+        .key_file = settings_get(s, OPT_ENCRYPT_TO),
+        .jobs = settings_number(s, OPT_JOBS),
+        .level = settings_number(s, OPT_LEVEL),
+        .drill = settings_on(s, OPT_DRILL),
+        .lost_writes = str_eq(lost, "accept")   ? LOST_WRITES_ACCEPT
+                       : str_eq(lost, "export") ? LOST_WRITES_EXPORT
+                                                : LOST_WRITES_STOP,
+        .scratch_url = d->engine == &engine_postgres ? settings_get(s, OPT_SCRATCH_URL) : NULL,
+        .expect = expectation_compare,
+        .data = expected,
+        .deadline_ms = settings_milliseconds(s, OPT_DEADLINE),
+        .probes = probes->n ? (const char *const *)probes->v : NULL,
+        .probe_timeout_ms = 60000,
+        .stop = &interrupt_signal,
+    };
+    (void)err;
+    return 0;
+}
+
+/* The words for a plan, which only reads. */
+static int print_plan(const struct database *d, const struct deploy_options *o, struct err *err)
+{
+    const struct graph *g = source_graph(d->source);
+    _cleanup_database_state_ struct database_state s = {0};
+    _cleanup_revisions_ struct revisions targets = {0}, list = {0}, last = {0};
+    if (database_look(d, &s, err) < 0 ||
+        graph_resolve(g, o->to ? o->to : "head", &s.current, &targets, err) < 0)
+        return -1;
+    graph_upgrade_path(g, &s.current, &targets, &list);
+    database_last(g, &s.current, &last);
+    _cleanup_free_ char *from = verb_names(&last), *to = verb_names(&targets);
+    printf("database   %s\nat         %s\nto         %s\nbundles    %s\n", d->shown, from, to,
+           o->dir);
+    for (size_t i = 0; i < list.n; i++) {
+        const struct revision *r = list.v[i];
+        _cleanup_free_ char *id = text_printable(r->id), *title = text_printable(r->title);
+        printf("%s%s %s%s\n", i ? "           " : "pending    ", id, title,
+               r->down_file ? "" : "  (no downgrade)");
+    }
+    if (!list.n) {
+        puts("pending    nothing");
+        return EXIT_CLEAN;
+    }
+    const struct revisions none = {.v = list.v, .n = list.n};
+    _cleanup_free_ char *sql = NULL;
+    _cleanup_err_ struct err why = {0};
+    if (source_sql(d->source, d->engine, &none, STEP_UP, &sql, &why) < 0)
+        printf("SQL        not known without a database: %s\n", why.message);
+    else
+        printf("SQL\n%s", sql);
+    return EXIT_CLEAN;
+}
+
+/* Waits for a server that is not up yet, and for a lock that somebody else holds. */
+static int deploy_waiting(const struct database *d, const struct deploy_options *o,
+                          struct deploy_result *ret, struct err *err)
+{
+    int wait = settings_milliseconds(&d->cli->settings, OPT_WAIT);
+    double until = now_seconds() + wait / 1e3;
+    bool told = false;
+    for (;;) {
+        _cleanup_db_ struct db *db = NULL;
+        _cleanup_err_ struct err failed = {0};
+        bool answers = d->engine == &engine_sqlite ||
+                       db_open(d->engine, d->url, DB_OPEN_READONLY, &db, &failed) == 0;
+        db_close(TAKE_PTR(db));
+        bool last = now_seconds() >= until || interrupted();
+        if (answers) {
+            deploy_result_release(ret);
+            int rc = deploy_run(o, ret, err);
+            if (rc < 0 || ret->outcome != DEPLOY_OUTCOME_LOCKED || last)
+                return rc;
+        } else if (last || failed.code != ERR_ENV) {
+            err_move(err, &failed);
+            return -1;
+        }
+        if (!told)
+            fprintf(stderr, answers ? "waiting for another deploy\n" : "waiting for the server\n");
+        told = true;
+        nanosleep(&(struct timespec){.tv_nsec = 250000000}, NULL);
+    }
+}
+
+/* What the container is for, in this process: signals reach it as they reached belay. */
+static int run_command(struct cli *cli, struct err *err)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    strv_add_take(&cli->args, NULL);
+    for (int s = 1; s < NSIG; s++)
+        signal(s, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    fflush(NULL);
+    execvp(cli->args.v[0], cli->args.v);
+    err_errno(err, "cannot run %s", cli->args.v[0]);
+    err->code = ERR_USAGE;
+    return -1;
+}
+
+static int finish(struct cli *cli, const struct database *d, struct deploy_result *r,
+                  struct err *err)
+{
+    bool json = false;
+    if (verb_wants_json(cli, &json, err) < 0)
+        return -1;
+    if (json) {
+        if (print_result_json(r, err) < 0)
+            return -1;
+    } else {
+        print_result(d, r);
+    }
+    return exit_for(r->outcome);
+}
+
+/* Returns the exit code; what belongs to the deploy is released before a command takes over. */
+static int deploy(struct cli *cli, struct err *err)
+{
+    _cleanup_database_ struct database d = {0};
+    _cleanup_(expectation_release) struct expectation expected = {0};
+    _cleanup_(deploy_result_release) struct deploy_result r = {0};
+    _cleanup_strv_ struct strv probes = {0};
+    struct deploy_options o;
+    struct progress live = live_progress();
+    if (database_need(cli, &d, err) < 0 || options_for(&d, &expected, &probes, &o, err) < 0)
+        return -1;
+    if (live.step && !settings_on(&cli->settings, OPT_QUIET))
+        o.progress = (struct deploy_progress){&live, show_progress};
+    if (settings_on(&cli->settings, OPT_DRY_RUN))
+        return print_plan(&d, &o, err);
+    int rc = deploy_waiting(&d, &o, &r, err);
+    live_clear();
+    return rc < 0 ? -1 : finish(cli, &d, &r, err);
+}
+
+int cmd_deploy(struct cli *cli, struct err *err)
+{
+    int code = deploy(cli, err);
+    if (code != EXIT_CLEAN || !cli->args.n || settings_on(&cli->settings, OPT_DRY_RUN))
+        return code;
+    return run_command(cli, err);
+}
+
+int cmd_recover(struct cli *cli, struct err *err)
+{
+    _cleanup_database_ struct database d = {0};
+    _cleanup_(expectation_release) struct expectation expected = {0};
+    _cleanup_(deploy_result_release) struct deploy_result r = {0};
+    _cleanup_strv_ struct strv probes = {0};
+    struct deploy_options o;
+    struct progress live = live_progress();
+    bool found = false;
+    if (database_need(cli, &d, err) < 0 || options_for(&d, &expected, &probes, &o, err) < 0)
+        return -1;
+    if (live.step && !settings_on(&cli->settings, OPT_QUIET))
+        o.progress = (struct deploy_progress){&live, show_progress};
+    int rc = deploy_recover(&o, &found, &r, err);
+    live_clear();
+    if (rc < 0)
+        return -1;
+    if (!found && r.outcome != DEPLOY_OUTCOME_LOCKED) {
+        printf("nothing to recover: no deploy of %s was cut off\n", d.shown);
+        return EXIT_CLEAN;
+    }
+    return finish(cli, &d, &r, err);
+}
+
+/* ---- status ---- */
+
+static void print_entry(struct journal *j, const struct deploy_entry *e, bool verbose)
+{
+    bool known = false;
+    _cleanup_free_ char *database = text_printable(e->database);
+    printf("%lld  %s  %-12s  %s  %s -> %s\n", (long long)e->id, e->started,
+           deploy_state_name(e->state), database, or_base(e->from), or_base(e->to));
+    if (!e->finished) {
+        bool alive = deploy_entry_alive(e, &known);
+        printf("    %s on %s, process %lld\n",
+               !known  ? "belongs to a belay"
+               : alive ? "runs"
+                       : "was cut off (\"belay recover\" finishes it); it ran",
+               e->host, (long long)e->pid);
+    }
+    const char *const lines[][2] = {{"why", e->message},   {"rung", e->rung},
+                                    {"bundle", e->bundle}, {"twin", e->twin},
+                                    {"kept", e->evidence}, {"ended", e->finished}};
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        _cleanup_free_ char *text = text_printable(lines[i][1] ? lines[i][1] : "");
+        if (*text)
+            printf("    %-7s %s\n", lines[i][0], text);
+    }
+    struct deploy_notes notes = {0};
+    _cleanup_err_ struct err ignored = {0}; /* the entry itself was read a moment ago */
+    if (verbose && journal_notes(j, e->id, &notes, &ignored) == 0)
+        for (size_t i = 0; i < notes.n; i++) {
+            _cleanup_free_ char *detail =
+                text_printable(notes.v[i].detail ? notes.v[i].detail : "");
+            printf("    %s  %s %s\n", notes.v[i].at, notes.v[i].what, detail);
+        }
+    deploy_notes_release(&notes);
+}
+
+int cmd_status(struct cli *cli, struct err *err)
+{
+    bool json = false;
+    const char *dir = bundles_dir(&cli->settings);
+    _cleanup_journal_ struct journal *j = NULL;
+    _cleanup_(deploy_entries_release) struct deploy_entries list = {0};
+    if (verb_wants_json(cli, &json, err) < 0)
+        return -1;
+    _cleanup_free_ char *path = xasprintf("%s/journal.db", dir);
+    if (access(path, F_OK) == 0 &&
+        (journal_open(dir, &j, err) < 0 || journal_list(j, NULL, &list, err) < 0))
+        return -1;
+    if (json) {
+        json_t *members = json_object(), *array = json_array();
+        for (size_t i = 0; i < list.n; i++)
+            json_array_append_new(array, entry_json(&list.v[i]));
+        json_object_set_new(members, "deploys", array);
+        return verb_print_json("status", members, err) < 0 ? -1 : EXIT_CLEAN;
+    }
+    if (!list.n)
+        printf("no deploys in %s\n", dir);
+    for (size_t i = 0; i < list.n; i++)
+        print_entry(j, &list.v[i], settings_on(&cli->settings, OPT_VERBOSE));
+    return EXIT_CLEAN;
+}
