@@ -69,7 +69,8 @@ static int confirm(struct cli *cli, const char *shown, const char *name, struct 
     return 0;
 }
 
-/* The version tables of the project that is named or found here, if there is one, and the usual ones. */
+/* The version tables of the project that is named or found here, if there is one, and the usual
+ * ones. */
 static int leave_out(struct cli *cli, struct source **ret_source, struct strv *ret, struct err *err)
 {
     _cleanup_err_ struct err none = {0};

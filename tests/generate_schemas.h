@@ -1,5 +1,6 @@
 /*
- * Schemas for tests/test_generate.c. `holds` is true of six rows a table, seed 1, hostile ones included.
+ * Schemas for tests/test_generate.c. `holds` is true of six rows a table, seed 1, hostile ones
+ * included.
  */
 static const struct schema postgres_schemas[] = {
     {"numbers",

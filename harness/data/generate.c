@@ -274,8 +274,9 @@ static int fill(struct gen_context *c, struct err *err)
                      err);
 }
 
-/* What makes values read and written the same everywhere. Deferrable constraints speak at once. A scratch database has
- * no statistics, and the catalog grows while queries on it stay prepared: they are to use its indexes. */
+/* What makes values read and written the same everywhere. Deferrable constraints speak at once.
+ * A scratch database has no statistics, and the catalog grows while queries on it stay prepared:
+ * they are to use its indexes. */
 static const char begin_postgres[] =
     "begin; set local timezone = 'UTC'; set local datestyle = 'ISO, YMD';"
     " set local intervalstyle = postgres; set local extra_float_digits = 3;"

@@ -5,21 +5,26 @@
  *     struct generate_report report = {0};
  *     generate_rows(db, &names, &o, &report, err);      in one transaction
  *
- * Every named table that is empty gets rows (one that holds rows is left alone), parents before children; cycles are
- * closed through nullable or deferrable columns. Values follow the types, NOT NULL, UNIQUE, PRIMARY KEY, FOREIGN KEY, CHECK,
- * EXCLUDE, partition bounds, domains and enums. What the catalog does not tell, the database is asked: a row
- * is inserted under a savepoint, and its refusal tells which value to try next, for a bounded number of
- * attempts. A table that defeats this is in the report, never silently empty.
+ * Every named table that is empty gets rows (one that holds rows is left alone), parents before
+ * children; cycles are closed through nullable or deferrable columns. Values follow the types, NOT
+ * NULL, UNIQUE, PRIMARY KEY, FOREIGN KEY, CHECK, EXCLUDE, partition bounds, domains and enums.
+ * What the catalog does not tell, the database is asked: a row is inserted under a savepoint, and
+ * its refusal tells which value to try next, for a bounded number of attempts. A table that
+ * defeats this is in the report, never silently empty.
  *
- * The same schema, options and seed give the same rows. Every column that can be written is written, so that no value
- * depends on the time or on a random function; only what the database itself insists on (GENERATED ALWAYS, triggers)
- * is left to it.
+ * The same schema, options and seed give the same rows. Every column that can be written is
+ * written, so that no value depends on the time or on a random function; only generated columns and
+ * what triggers change are left to the database. Single integer keys are counted from 1, and the
+ * sequences behind them are moved along, as if an application had inserted the rows.
+ *
+ * A partition is a table like others; its parents hold its rows and are not named in the report.
  *
  * Two kinds of rows, told apart so that a failure can be judged:
- *     benign     distinct, not NULL, short, in the middle of the range; text is digits, which most casts
- *                accept
- *     hostile    what the schema allows just as well: NULL, duplicates, the empty text, the longest, non-ASCII, quotes,
- *                the extremes of numbers and dates
+ *     benign     distinct, not NULL, short, in the middle of the range; text is digits, which most
+ *                casts accept
+ *     hostile    what the schema allows just as well: NULL, duplicates, the empty text, the
+ *                longest, non-ASCII, quotes, the extremes of numbers and dates
+ * GENERATE_ALL makes a third of the rows benign; at most 16 are hostile, further ones benign.
  */
 #ifndef BELAY_GENERATE_H
 #define BELAY_GENERATE_H
@@ -59,8 +64,9 @@ struct generate_report {
 void generate_report_release(struct generate_report *r);
 
 /*
- * names: identities of tables, or NULL for all. All is done in one transaction: when it fails (-1: the environment, or given
- * rows that the database refuses, ERR_CONFIG), nothing was inserted.
+ * db: a session of belay's own (it keeps queries prepared), with no transaction open. names:
+ * identities of tables, or NULL for all. All is done in one transaction: when it fails (-1:
+ * the environment, or given rows that the database refuses, ERR_CONFIG), nothing was inserted.
  */
 int generate_rows(struct db *db, const struct strv *names, const struct generate_options *o,
                   struct generate_report *ret, struct err *err);

@@ -1,7 +1,8 @@
 /*
- * One table. Rows are planned from pools (keys of parents, what checks accept) and the values of the types, and
- * inserted in one statement; nearly always that is all. What is refused goes in row by row, and the
- * refusal says what to change: first hostile values give way to benign ones, then other values are tried.
+ * One table. Rows are planned from pools (keys of parents, what checks accept) and the values of
+ * the types, and inserted in one statement; nearly always that is all. What is refused goes in row
+ * by row, and the refusal says what to change: first hostile values give way to benign ones, then
+ * other values are tried.
  */
 #include "harness/data/generate_fill.h"
 
@@ -104,8 +105,8 @@ static long hostile_number(const struct fill *f, uint64_t row)
 }
 
 /*
- * Rows from .. to in one statement, as many as fit. *ret_to is the first one that was not tried. 1: all are in,
- * 0: refused.
+ * Rows from .. to in one statement, as many as fit. *ret_to is the first one that was not tried.
+ * 1: all are in, 0: refused.
  */
 static int insert_batch(struct fill *f, uint64_t from, uint64_t to, uint64_t *ret_to,
                         struct err *err)

@@ -1,7 +1,7 @@
 /*
  * What the files that fill one table share.
  *
- *     generate_pools.c      what a column can be: keys of parents, what checks accept, hostile cells
+ *     generate_pools.c      what a column can be: keys of parents, what checks accept
  *     generate_plan.c       one row after the other, chosen from that
  *     generate_refusal.c    a row that was refused, changed until it goes in
  *     generate_fill.c       the rows of a table, in batches where they go
@@ -40,14 +40,14 @@ struct fill {
 int fill_prepare(struct fill *f, struct err *err);
 
 /*
- * Plans a new row; before: the cells of the one that stands before it, or NULL. False when there is no row whose
- * keys are new.
+ * Plans a new row; before: the cells of the one that stands before it, or NULL. False when there
+ * is no row whose keys are new.
  */
 bool plan_row(struct fill *f, struct row *row, char *const *before);
 /* Rows that were planned since are not there: their keys may be used again. */
 void plan_forget(struct fill *f);
-/* Puts benign cells in place of hostile ones among those at fault; where nobody knows whose fault it is, of one
- * column. False when there are none. */
+/* Puts benign cells in place of hostile ones among those at fault; where nobody knows whose
+ * fault it is, of one column. False when there are none. */
 bool plan_soften(struct fill *f, struct row *row, const bool *fault, bool known);
 bool in_pool(const struct fill *f, size_t column);
 void benign_cell(const struct fill *f, size_t column, uint64_t m, struct str *ret);
@@ -56,7 +56,8 @@ bool is_null(const char *cell);
 /* A parent's keys may be used once each, because they alone are a key of this table. */
 bool used_once(const struct gen_table *t, const struct gen_reference *r);
 
-/* "insert into t (a, b) values", and a row of it. ret_ends: where each cell ends in sql; or NULL. */
+/* "insert into t (a, b) values", and a row of it. ret_ends: where each cell ends in sql; or
+ * NULL. */
 void begin_insert(const struct fill *f, struct str *sql);
 void add_row(const struct fill *f, const struct row *row, bool first, struct str *sql,
              size_t *ret_ends);

@@ -1,6 +1,7 @@
 /*
- * An expression is not understood here, only searched for literals. What stands in a check is nearly always
- * the value itself, its neighbour, a length or a pattern; which of them is right, the database knows.
+ * An expression is not understood here, only searched for literals. What stands in a check is
+ * nearly always the value itself, its neighbour, a length or a pattern; which of them is right,
+ * the database knows.
  */
 #include <ctype.h>
 #include <stdlib.h>

@@ -10,8 +10,8 @@
  *     generate_values.c     benign and hostile values of a type
  *     generate_postgres.c, generate_sqlite.c    the readers
  *
- * A value is plain text, as the type's input function takes it, until it becomes a cell: SQL text, a
- * literal or NULL, that stands in an INSERT.
+ * A value is plain text, as the type's input function takes it, until it becomes a cell: SQL text,
+ * a literal or NULL, that stands in an INSERT.
  */
 #ifndef BELAY_GENERATE_IMPL_H
 #define BELAY_GENERATE_IMPL_H
@@ -173,8 +173,8 @@ int gen_read_postgres(struct db *db, const struct strv *names, const char *const
                       struct gen_schema *ret, struct err *err);
 int gen_read_sqlite(struct db *db, const struct strv *names, const char *const *leave_out,
                     struct gen_schema *ret, struct err *err);
-/* Whether inserting is possible at all while foreign_keys is on: *ret is false when a table refers to one that
- * is missing, or to columns that are no key there. */
+/* Whether inserting is possible at all while foreign_keys is on: *ret is false when a table
+ * refers to one that is missing, or to columns that are no key there. */
 int gen_sqlite_can_enforce(struct db *db, const struct gen_schema *s, bool *ret, struct err *err);
 
 /*
@@ -223,22 +223,23 @@ struct gen_context {
     const struct generate_options *options;
     struct gen_schema schema;
     struct str finish; /* SQL to run when all tables are filled */
-    /* tables whose triggers or constraints roll the whole transaction back, and what they said: all begins
-     * again without them */
+    /* tables whose triggers or constraints roll the whole transaction back, and what they said:
+     * all begins again without them */
     struct strv enders, enders_why;
 };
 
 /*
- * Fills one table whose parents are filled, but for those that `open` says: they get NULL where they
- * can, else the keys that the parent is going to have. Sets state and why; -1 only for what is not
- * the schema's fault.
+ * Fills one table whose parents are filled, but for those that `open` says: they get NULL where
+ * they can, else the keys that the parent is going to have. Sets state and why; -1 only for what
+ * is not the schema's fault.
  */
 int gen_fill(struct gen_context *c, struct gen_table *t, const bool *open, struct err *err);
 /* Lets rows that a cycle left at NULL refer to the parent, which has rows now. */
 int gen_close_cycle(struct gen_context *c, struct gen_table *t, const struct gen_reference *r,
                     struct err *err);
 #define GEN_TRY_BEGINS "savepoint belay_row; "
-/* Runs sql under a savepoint, after that text. 1: done; 0: refused, rolled back, *why says how; -1: err. */
+/* Runs sql under a savepoint, after that text. 1: done; 0: refused, rolled back, *why says how;
+ * -1: err. */
 int gen_try(struct db *db, const char *sql, struct err *why, struct err *err);
 
 #endif

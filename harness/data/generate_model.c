@@ -65,8 +65,8 @@ void gen_table_finish(struct gen_table *t)
         struct gen_key *k = &t->keys[i];
         for (size_t j = 0; j < k->columns.n; j++)
             t->columns[k->columns.v[j]].key = true;
-        /* rows are counted in such a key, whether a sequence stands behind it or not: an extreme would
-         * leave no room for the next one */
+        /* rows are counted in such a key, whether a sequence stands behind it or not: an extreme
+         * would leave no room for the next one */
         if (k->primary && k->columns.n == 1) {
             struct gen_column *c = &t->columns[k->columns.v[0]];
             c->counted = c->counted || c->type->class == VALUE_INTEGER;

@@ -1,6 +1,6 @@
 /*
- * Texts that a regular expression matches, made by walking along it. What is not understood (look-ahead,
- * back references) is passed over: whoever asks tries the texts anyway.
+ * Texts that a regular expression matches, made by walking along it. What is not understood
+ * (look-ahead, back references) is passed over: whoever asks tries the texts anyway.
  */
 #include <stdlib.h>
 #include <string.h>

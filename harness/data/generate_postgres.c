@@ -1,5 +1,6 @@
 /*
- * What PostgreSQL's catalog says about tables that are to be filled: five queries in one round trip.
+ * What PostgreSQL's catalog says about tables that are to be filled: five queries in one round
+ * trip.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +13,8 @@
 #define SQL_SEPARATOR "E'\\x1f'"
 
 /*
- * $1 the tables (text[]) or NULL, $2 those to leave out. Names are looked up, not compared: most tables of a large
- * schema are not among them. A partition is meant by its parent's name too.
+ * $1 the tables (text[]) or NULL, $2 those to leave out. Names are looked up, not compared: most
+ * tables of a large schema are not among them. A partition is meant by its parent's name too.
  */
 #define WANTED "any (array(select pg_catalog.to_regclass(x)::oid from unnest($1::text[]) x))"
 static const char tables_sql[] =
@@ -76,7 +77,8 @@ static const char constraints_sql[] =
     "  pg_catalog.pg_constraint p where p.oid = c.conparentid and p.conrelid = c.conrelid)"
     " order by c.conrelid, c.conname";
 
-/* Of a key over expressions, and for the predicate of a partial one, the columns that it depends on. */
+/* Of a key over expressions, and for the predicate of a partial one, the columns that it depends
+ * on. */
 static const char keys_sql[] =
     "select i.indrelid, x.relname, case when i.indexprs is null and i.indpred is null"
     "  then (select string_agg(k.n::text, ' ' order by k.i)"

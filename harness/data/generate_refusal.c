@@ -46,8 +46,8 @@ bool is_collision(const struct err *why)
            str_starts(why->message, "UNIQUE constraint failed");
 }
 
-/* The columns whose values were refused; all where nothing tells (false). sql is the INSERT, values where its row
- * begins. */
+/* The columns whose values were refused; all where nothing tells (false). sql is the INSERT,
+ * values where its row begins. */
 static bool blame(const struct fill *f, const struct err *why, const char *sql, size_t values,
                   const size_t *ends, bool *fault)
 {
@@ -91,7 +91,8 @@ static bool blame(const struct fill *f, const struct err *why, const char *sql, 
 
 /* ---- changing ---- */
 
-/* What else a column may hold: literals of triggers, policies and checks, parents, hostile values. */
+/* What else a column may hold: literals of triggers, policies and checks, parents, hostile
+ * values. */
 static const struct strv *others(struct fill *f, size_t column)
 {
     const struct gen_column *c = &f->t->columns[column];

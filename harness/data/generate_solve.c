@@ -1,6 +1,7 @@
 /*
- * Checks are not understood, they are asked: candidates for each column are crossed, and the database says
- * which combinations its own checks accept. One query answers for a group of columns that checks tie together.
+ * Checks are not understood, they are asked: candidates for each column are crossed, and the
+ * database says which combinations its own checks accept. One query answers for a group of columns
+ * that checks tie together.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -129,8 +130,8 @@ static void write_question(const struct question *q, bool sorted, struct str *sq
     str_addf(sql, " limit %d", MOST_TUPLES);
 }
 
-/* Asks under a savepoint: a candidate that is no value of the type fails the whole question. 1: *ret,
- * 0: it could not be asked. */
+/* Asks under a savepoint: a candidate that is no value of the type fails the whole question. 1:
+ * *ret, 0: it could not be asked. */
 static int ask(struct db *db, const char *sql, struct rows **ret, struct err *err)
 {
     if (db_run(db, "savepoint belay_ask", 0, NULL, err) < 0)

@@ -1,5 +1,6 @@
 /*
- * What SQLite knows about tables that are to be filled: the pragmas, and for checks the stored text.
+ * What SQLite knows about tables that are to be filled: the pragmas, and for checks the stored
+ * text.
  */
 #include <sqlite3.h>
 #include <stdlib.h>
@@ -186,7 +187,8 @@ static int read_keys(struct db *db, struct gen_table *t, const char *name, struc
     return 0;
 }
 
-/* Without columns a reference is to the parent's primary key. *ret_exists: there is such a table. */
+/* Without columns a reference is to the parent's primary key. *ret_exists: there is such a
+ * table. */
 static int read_primary_key(struct db *db, const char *table, struct strv *ret, bool *ret_exists,
                             struct err *err)
 {

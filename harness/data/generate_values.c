@@ -9,8 +9,8 @@
 #define LONGEST_UNLIMITED 300
 
 /*
- * %n a number, %d a day, %h twelve hexadecimal digits, %a %b %c the number's three lowest bytes in decimal,
- * %x %y %z in hexadecimal, %m a minute.
+ * %n a number, %d a day, %h twelve hexadecimal digits, %a %b %c the number's three lowest bytes in
+ * decimal, %x %y %z in hexadecimal, %m a minute.
  */
 struct value_template {
     const char *type;
