@@ -107,10 +107,10 @@ static const char history_help[] =
 
 static const char backup_help[] =
     "URL is the database, else --url, DATABASE_URL or the project's own. The bundle\n"
-    "is one file with schema, rows, digests and a manifest (docs/bundles.md), written to\n"
-    "--output FILE; into the folder --output DIR or --bundles DIR (belay-bundles) it\n"
-    "is named DATABASE-REVISION-TIME.belay. Its path goes to stdout. An existing file\n"
-    "is never replaced; until it is whole there is no file of that name.\n"
+    "is one file with schema, rows, digests and a manifest (docs/bundles.md), written\n"
+    "to --output FILE; into the folder --output DIR or --bundles DIR (belay-bundles)\n"
+    "it is named DATABASE-REVISION-TIME.belay. Its path goes to stdout. An existing\n"
+    "file is never replaced; until it is whole there is no file of that name.\n"
     "\n"
     "Exit 0: done; 2: usage; 3: no connection, something that cannot be read, a full\n"
     "disk, a signal: there is no bundle.\n";
@@ -142,15 +142,15 @@ static const char bundles_help[] =
     "Exit 0: all can be read; 1: some are damaged.\n";
 
 static const char seed_help[] =
-    "For a scratch or development database: every table that is empty gets rows, some\n"
-    "ordinary, some as extreme as the schema allows. Tables that hold rows and version\n"
-    "tables are left alone. All of it is one transaction. \"rows:\" in belay.yaml gives\n"
-    "rows of your own. The same seed makes the same rows.\n"
+    "For a scratch or development database: every table that is empty gets rows,\n"
+    "some ordinary, some as extreme as the schema allows. Tables that hold rows and\n"
+    "version tables are left alone. All of it is one transaction. \"rows:\" in\n"
+    "belay.yaml gives rows of your own. The same seed makes the same rows.\n"
     "\n"
     "On a terminal you type the database's name first; elsewhere --yes is needed.\n"
     "\n"
-    "Exit 0: no table is empty any more; 1: some could not be filled; 2: usage, or not\n"
-    "confirmed; 3: no connection, or the database cannot be written to.\n";
+    "Exit 0: no table is empty any more; 1: some could not be filled; 2: usage, or\n"
+    "not confirmed; 3: no connection, or the database cannot be written to.\n";
 
 #define VERSION_TABLES "With --dir or the format of a source, its version tables are left out.\n"
 
@@ -235,7 +235,7 @@ const struct command commands[] = {
      "snapshot on stdin. --format text or json.\n" VERSION_TABLES "Exit 0: equal; 1: different.\n",
      COMMON | SOURCE | O(KEY) | O(OUTPUT), true},
     {"snapshot", cmd_snapshot, "[URL]", 0, 1, "write the schema of a database as JSON",
-     "URL may be a bundle too. Without URL: --url, BELAY_URL, DATABASE_URL or "
+     "URL may be a bundle too. Without URL: --url, BELAY_URL, DATABASE_URL or\n"
      "belay.yaml.\n" VERSION_TABLES,
      COMMON | SOURCE | O(KEY) | O(OUTPUT) | O(URL), true},
     {"seed", cmd_seed, "URL", 1, 1, "fill the empty tables of a database with rows", seed_help,
