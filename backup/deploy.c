@@ -109,12 +109,22 @@ static char *bundle_path(const struct deploy *d)
     const char *base = path_base(d->entry->database);
     _cleanup_free_ char *name =
         xasprintf("%s-before-%lld-%s.belay", base, (long long)d->entry->id, stamp);
-    return path_join(d->o->dir, name);
+    /* whole, since whoever reads the journal may do so from another folder */
+    char *dir = realpath(d->o->dir, NULL);
+    char *path = path_join(dir ? dir : d->o->dir, name);
+    free(dir);
+    return path;
 }
 
+/* Beside the journal, wherever that folder is mounted now. */
 static int open_old(struct deploy *d, struct err *err)
 {
-    return bundle_open(d->entry->bundle, d->o->key_file, &d->bundle, err);
+    _cleanup_free_ char *path = path_join(d->o->dir, path_base(d->entry->bundle));
+    if (bundle_open(path, d->o->key_file, &d->bundle, err) < 0)
+        return -1;
+    free(d->entry->bundle);
+    d->entry->bundle = realpath(path, NULL);
+    return 0;
 }
 
 static int make_bundle(struct deploy *d, struct err *err)
@@ -169,8 +179,10 @@ static int plan(struct deploy *d, struct err *err)
     const struct graph *g = source_graph(d->o->source);
     _cleanup_strv_ struct strv unknown = {0};
     _cleanup_revisions_ struct revisions last = {0};
-    if (deploy_current(d, &d->current, &unknown, err) < 0)
+    bool tracked = false;
+    if (deploy_current(d, &d->current, &unknown, &tracked, err) < 0)
         return -1;
+    d->untracked = !tracked;
     if (unknown.n) {
         _cleanup_free_ char *names = strv_join(&unknown, ", ");
         return err_set(err, ERR_SOURCE, "the database is at %s, which the project does not have",
@@ -201,6 +213,12 @@ static int preflight(struct deploy *d, struct err *err)
         return err_prefix(err, "comparing with a scratch database");
     if (!differences.n)
         return 0;
+    if (d->untracked) {
+        err_set(err, ERR_SOURCE, "the database is not empty, and has no version table");
+        err_hint(err, "\"belay stamp --detect\" finds the revision that its schema is at");
+        err->detail = strv_join(&differences, "\n");
+        return -1;
+    }
     err_set(err, ERR_SOURCE,
             "the schema is not the one that the applied revisions give on a scratch database");
     err_hint(err, "mend it, name what is not the project's under \"ignore:\" in belay.yaml, or say "
@@ -358,7 +376,7 @@ static int resume(struct deploy *d, struct err *err)
         return -1;
     if (e->state == DEPLOY_UPGRADING) {
         /* the last step may have been committed, and only the word of it be missing */
-        if (deploy_current(d, &now, &unknown, err) < 0)
+        if (deploy_current(d, &now, &unknown, NULL, err) < 0)
             return -1;
         graph_upgrade_path(source_graph(d->o->source), &now, &d->targets, &left);
         if (left.n) {

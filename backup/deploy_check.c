@@ -42,7 +42,7 @@ static int check_revisions(struct deploy *d, struct err *err)
 {
     _cleanup_revisions_ struct revisions now = {0}, left = {0};
     _cleanup_strv_ struct strv unknown = {0};
-    if (deploy_current(d, &now, &unknown, err) < 0)
+    if (deploy_current(d, &now, &unknown, NULL, err) < 0)
         return -1;
     graph_upgrade_path(source_graph(d->o->source), &now, &d->targets, &left);
     if (left.n)

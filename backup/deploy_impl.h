@@ -16,6 +16,7 @@ struct deploy {
     struct deploy_lock *lock;
     struct bundle_reader *bundle; /* once there is one: its manifest is the old state */
     struct revisions current;     /* before the upgrade, complete */
+    bool untracked;               /* before the upgrade there was no version table */
     struct revisions targets, list;
     struct strv invalid_before; /* constraints and indexes, as check_valid() words them */
 };
@@ -31,9 +32,10 @@ void deploy_progress(const struct deploy *d, const char *phase, const char *what
 /* What keeps the database from being the old one again: objects of the schema, rows of tables, revisions; a line each.
  * None: it is proved equal. */
 int deploy_compare_old(const struct deploy *d, struct strv *ret_differences, struct err *err);
-/* What is applied now; in a session that is closed again. */
+/* What is applied now; in a session that is closed again. *ret_tracked (may be NULL): there is a version
+ * table; without one nothing is applied. */
 int deploy_current(const struct deploy *d, struct revisions *ret, struct strv *ret_unknown,
-                   struct err *err);
+                   bool *ret_tracked, struct err *err);
 /* The same set of revisions. */
 bool deploy_same_revisions(const struct revisions *a, const struct revisions *b);
 

@@ -37,7 +37,7 @@ static int rung_downgrade(struct deploy *d, bool *ret_tried, struct err *err)
     _cleanup_revisions_ struct revisions now = {0}, list = {0}, back = {0};
     _cleanup_strv_ struct strv unknown = {0};
     _cleanup_err_ struct err failure = {0};
-    if (deploy_current(d, &now, &unknown, err) < 0)
+    if (deploy_current(d, &now, &unknown, NULL, err) < 0)
         return -1;
     /* what the upgrade applied, and nothing else */
     for (size_t i = graph_size(g); i-- > 0;) {

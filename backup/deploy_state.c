@@ -12,12 +12,31 @@ const struct manifest *deploy_old(const struct deploy *d)
     return d->bundle ? bundle_manifest(d->bundle) : NULL;
 }
 
+static int is_tracked(const struct deploy *d, bool *ret, struct err *err)
+{
+    _cleanup_db_ struct db *db = NULL;
+    return db_open(d->o->engine, d->o->url, DB_OPEN_READONLY, &db, err) < 0 ||
+                   source_tracks(d->o->source, db, ret, err) < 0
+               ? -1
+               : 0;
+}
+
 int deploy_current(const struct deploy *d, struct revisions *ret, struct strv *ret_unknown,
-                   struct err *err)
+                   bool *ret_tracked, struct err *err)
 {
     const struct graph *g = source_graph(d->o->source);
     _cleanup_strv_ struct strv ids = {0};
     _cleanup_(cleanup_migrator_close) struct migrator *m = NULL;
+    bool tracked = false;
+    if (is_tracked(d, &tracked, err) < 0)
+        return -1;
+    if (ret_tracked)
+        *ret_tracked = tracked;
+    if (!tracked) {
+        revisions_release(ret);
+        *ret = (struct revisions){.complete = true};
+        return 0;
+    }
     if (migrator_open_own(d->o->source, d->o->engine, d->o->url, DB_OPEN_READONLY, &m, err) < 0 ||
         migrator_current(m, &ids, err) < 0)
         return -1;
