@@ -522,6 +522,29 @@ START_TEST(what_a_revision_leaves_in_the_session_is_told_and_put_back)
 }
 END_TEST
 
+START_TEST(notices_come_with_their_step)
+{
+    static const struct rev revisions[] = {
+        {"r1", "down_revision = None",
+         "op.execute(\"do $$ begin raise warning 'careful'; end $$\")\nop.execute('select 1')",
+         "pass"},
+        {"r2", "down_revision = 'r1'", "op.execute('select 1')", "pass"},
+        {0},
+    };
+    static const int postgres[] = {2, 4};
+    struct project p;
+    struct step_result r = {0};
+    open_setup(&p, postgres[_i], "", revisions);
+    step(&p, "r1", STEP_UP, &r);
+    ck_assert_uint_eq(r.notices.n, 1);
+    ck_assert_str_eq(r.notices.v[0], "WARNING: careful");
+    step(&p, "r2", STEP_UP, &r);
+    ck_assert_uint_eq(r.notices.n, 0);
+    step_result_release(&r);
+    project_close(&p);
+}
+END_TEST
+
 START_TEST(a_lost_connection_is_no_result)
 {
     static const struct rev revisions[] = {
@@ -840,6 +863,7 @@ int main(void)
     SUITE_ADD(s, what_a_revision_prints_does_no_harm);
     SUITE_ADD(s, a_revision_may_open_a_second_connection);
     SUITE_ADD_LOOP(s, what_a_revision_leaves_in_the_session_is_told_and_put_back, 2);
+    SUITE_ADD_LOOP(s, notices_come_with_their_step, 2);
     SUITE_ADD_LOOP(s, a_lost_connection_is_no_result, 2);
     SUITE_ADD(s, a_worker_that_dies_names_the_signal_and_another_takes_over);
     SUITE_ADD(s, a_worker_that_dies_in_the_straight_run_names_the_revision);

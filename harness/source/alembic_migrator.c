@@ -383,6 +383,10 @@ static int run_step(struct alembic_migrator *m, const struct revision *r,
         return step_failed(answer, direction, result, err);
     }
     result->seconds = json_real_value(json_object_get(answer, "seconds"));
+    size_t n;
+    json_t *notice;
+    json_array_foreach(json_object_get(answer, "notices"), n, notice)
+        strv_add(&result->notices, json_string_value(notice));
     read_schema(m, answer);
     if (read_touched(m, answer, result, err) < 0)
         return -1;

@@ -109,6 +109,7 @@ class Project:
         self.offline = False   # nothing may be connected to
         self.session = None    # the connection of a step that is watched,
         self.others = False    # and whether statements ran through another one
+        self.notices = []      # what the server said besides, since the step began
         self.watching = False
 
     # -- configuration and revisions
@@ -274,6 +275,7 @@ class Project:
         @event.listens_for(Pool, "connect")
         def connected(dbapi_connection, record):
             self.open[id(dbapi_connection)] = dbapi_connection
+            listen_for_notices(dbapi_connection, self.notices)
             self.prove(dbapi_connection)
             record.info["belay"] = self.proof
 
@@ -321,6 +323,32 @@ class Project:
 def is_plain(statement, postgres):
     """True when the statement cannot have changed a setting of the session."""
     return bool(PLAIN.match(statement)) if postgres else "pragma" not in statement.lower()
+
+
+class Notices(list):
+    """psycopg2's list of notices, which SQLAlchemy empties after each statement."""
+
+    def __init__(self, kept):
+        super().__init__()
+        self.kept = kept
+
+    def append(self, text):
+        severity, _, message = text.splitlines()[0].partition(":")
+        self.kept.append("%s: %s" % (severity, message.strip()))
+        super().append(text)
+
+
+def listen_for_notices(dbapi_connection, kept):
+    """Adds what the server says besides its answers to `kept`, as "WARNING: careful"."""
+    driver = getattr(dbapi_connection, "driver_connection", dbapi_connection)
+    if hasattr(driver, "add_notice_handler"):  # psycopg 3
+        driver.add_notice_handler(
+            lambda d: kept.append("%s: %s" % (d.severity_nonlocalized, d.message_primary)))
+    elif hasattr(driver, "add_log_listener"):  # asyncpg
+        driver.add_log_listener(
+            lambda _, m: kept.append("%s: %s" % (m.severity_en or m.severity, m.message)))
+    elif hasattr(driver, "notices"):
+        driver.notices = Notices(kept)
 
 
 def driver_name(text):

@@ -76,6 +76,9 @@ class SchemaRows:
         return {"whole": whole, "gone": gone, "new": told}
 
 
+MAX_NOTICES = 100  # of a step: a loop may raise thousands
+
+
 class Run:
     """One run of env.py, with what happens inside its run_migrations()."""
 
@@ -206,13 +209,15 @@ class Run:
                 # which enum types exist: SQLAlchemy asks once for a run, and a run of Alembic's own
                 # never comes back up
                 getattr(context.impl, "memo", {}).clear()
+                del self.project.notices[:]
                 resume(context)
                 watch = request.get("touched")
                 touched = Touched(self.project, context, watch, fetch) if watch else None
                 yield self.step(request, touched)
                 settle(context)
                 self.pending = None
-                answer = {"ok": True, "seconds": time.monotonic() - start}
+                answer = {"ok": True, "seconds": time.monotonic() - start,
+                          "notices": self.project.notices[:MAX_NOTICES]}
                 if touched:
                     touched.forget()
                     answer["touched"] = touched.value
