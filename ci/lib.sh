@@ -19,6 +19,9 @@ packages_test=(
     python3-django sqlite3 zstd
 )
 
+# Fuzzing it: libFuzzer is clang's.
+packages_fuzz=(clang libclang-rt-14-dev)
+
 say()
 {
     printf '%s\n' "$*" >&2
