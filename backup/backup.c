@@ -62,6 +62,17 @@ static void release_dump(struct dump *d)
     meter_free(d->meter);
 }
 
+void backup_summarise(const struct manifest *m, uint64_t stored, struct backup_summary *s)
+{
+    s->stored = stored;
+    for (size_t i = 0; i < m->nmembers; i++)
+        s->raw += m->members[i].raw;
+    for (size_t i = 0; i < m->digests.n; i++) {
+        s->rows += m->digests.v[i].sum.rows;
+        s->tables += !m->digests.v[i].sequence;
+    }
+}
+
 int backup_create(const struct backup_options *options, struct backup_summary *ret, struct err *err)
 {
     struct backup_options o = *options;
@@ -85,7 +96,7 @@ int backup_create(const struct backup_options *options, struct backup_summary *r
     if (e->dump(&d, err) < 0 || meter_add(d.meter, 0, 0, err) < 0 ||
         bundle_finish(d.writer, &d.manifest, err) < 0)
         return -1;
-    summary.stored = bundle_written(d.writer);
+    backup_summarise(&d.manifest, bundle_written(d.writer), &summary);
     *ret = summary;
     summary = (struct backup_summary){0};
     return 0;

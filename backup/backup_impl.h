@@ -22,6 +22,9 @@ struct dump {
  * `stored` bytes and creates the bundle. raw: plain bytes to come, for the progress. */
 int dump_begin(struct dump *d, uint64_t raw, uint64_t stored, struct err *err);
 
+/* The counts of a summary, from what the manifest says. */
+void backup_summarise(const struct manifest *m, uint64_t stored, struct backup_summary *s);
+
 struct load {
     struct bundle_reader *reader; /* before the first member */
     const struct manifest *manifest;

@@ -370,7 +370,6 @@ static void fill_manifest(struct pg_dump *p)
 {
     struct manifest *m = &p->d->manifest;
     struct pg_scan *s = &p->scan;
-    struct backup_summary *summary = p->d->summary;
     if (s->large_objects.n)
         add_parts(manifest_object(m, "large objects", "large objects"), &s->large_objects);
     m->digest_version = DIGEST_VERSION;
@@ -387,10 +386,7 @@ static void fill_manifest(struct pg_dump *p)
         o->columns = xstrdup(t->columns);
         o->digest = d ? (size_t)(d - m->digests.v) : SIZE_MAX;
         add_parts(o, &t->parts);
-        summary->tables++;
     }
-    for (size_t i = 0; i < m->digests.n; i++)
-        summary->rows += m->digests.v[i].sum.rows;
 }
 
 static int connect_source(struct pg_dump *p, struct err *err)

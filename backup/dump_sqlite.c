@@ -256,7 +256,6 @@ static int pack_all(struct dump *d, const struct partial *file, struct err *err)
     struct bundle_object *o = manifest_object(&d->manifest, "file", d->manifest.database);
     for (size_t i = 0; rc == 0 && i < k.nparts; i++)
         bundle_object_part(o, k.positions[i]);
-    d->summary->raw = k.size;
     free(k.positions);
     return rc;
 }
@@ -285,10 +284,6 @@ static int dump_sqlite(struct dump *d, struct err *err)
     int rc = bundle_copy(d, &file, err);
     partial_release(&file);
     const struct manifest *m = &d->manifest;
-    for (size_t i = 0; i < m->digests.n; i++) {
-        d->summary->rows += m->digests.v[i].sum.rows;
-        d->summary->tables += !m->digests.v[i].sequence;
-    }
     for (size_t i = 0; i < m->checks.n; i++)
         strv_add(&d->summary->notes, m->checks.v[i]);
     for (size_t i = 0; i < m->digests.unread.n; i++)

@@ -203,18 +203,6 @@ void verify_result_release(struct verify_result *r)
     *r = (struct verify_result){0};
 }
 
-static void summarise(const struct bundle_reader *reader, struct backup_summary *s)
-{
-    const struct manifest *m = bundle_manifest(reader);
-    s->stored = bundle_size(reader);
-    for (size_t i = 0; i < m->nmembers; i++)
-        s->raw += m->members[i].raw;
-    for (size_t i = 0; i < m->digests.n; i++) {
-        s->rows += m->digests.v[i].sum.rows;
-        s->tables += !m->digests.v[i].sequence;
-    }
-}
-
 static int verify(const struct verify_options *o, struct verify_result *result, struct err *err)
 {
     _cleanup_bundle_reader_ struct bundle_reader *reader = NULL;
@@ -226,7 +214,7 @@ static int verify(const struct verify_options *o, struct verify_result *result, 
     if (!e)
         return err_set(err, ERR_CONFIG, "%s is of a %s database, which this belay does not know",
                        o->path, m->engine);
-    summarise(reader, &result->summary);
+    backup_summarise(m, bundle_size(reader), &result->summary);
     struct load l = {.reader = reader,
                      .manifest = m,
                      .jobs = backup_jobs(o->jobs),
