@@ -63,6 +63,22 @@ static int rung_downgrade(struct deploy *d, bool *ret_tried, struct err *err)
     return 0;
 }
 
+/* "rows of public.alembic_version: ...": the upgrade's own. */
+static bool is_version_table(const struct deploy *d, const char *difference)
+{
+    const char *const *tables = source_version_tables(d->o->source);
+    if (!str_starts(difference, "rows of "))
+        return false;
+    _cleanup_free_ char *name = xstrdup(difference + strlen("rows of "));
+    name[strcspn(name, ":")] = '\0';
+    for (size_t i = 0; tables && tables[i]; i++) {
+        const char *bare = strchr(tables[i], '.') ? NULL : strrchr(name, '.');
+        if (strcmp(name, tables[i]) == 0 || (bare && strcmp(bare + 1, tables[i]) == 0))
+            return true;
+    }
+    return false;
+}
+
 /*
  * Whether somebody else wrote since the bundle was taken, as far as it can be told: rows of a table differ that
  * no revision touched. Where rows of a table that one did touch differ, nobody can say whose they are.
@@ -74,9 +90,12 @@ static int others_wrote(struct deploy *d, struct strv *ret, struct err *err)
         return 0;
     if (deploy_compare_old(d, &differences, err) < 0)
         return -1;
-    for (size_t i = 0; i < differences.n; i++)
-        if (str_starts(differences.v[i], "rows of ") || str_starts(differences.v[i], "sequence "))
+    for (size_t i = 0; i < differences.n; i++) {
+        bool rows =
+            str_starts(differences.v[i], "rows of ") || str_starts(differences.v[i], "sequence ");
+        if (rows && !is_version_table(d, differences.v[i]))
             strv_add(ret, differences.v[i]);
+    }
     return 0;
 }
 

@@ -1,0 +1,395 @@
+/*
+ * belay deploy, recover and status from end to end on SQLite: the program, on an SQL folder and on an
+ * Alembic project. What a database holds is told by the shell of SQLite, not by belay.
+ */
+#include <fcntl.h>
+#include <jansson.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/alembic_project.h"
+#include "tests/belay_process.h"
+#include "tests/belay_run.h"
+#include "tests/migration_folder.h"
+#include "tests/suite.h"
+
+enum kind { FOLDER, ALEMBIC, KINDS };
+static const char *const kind_names[] = {"SQL folder", "Alembic"};
+
+/* ---- a user with a project and a database ---- */
+
+/* A revision in SQL, one statement a line; down NULL: none. */
+struct change {
+    const char *up, *down;
+    bool no_transaction; /* SQL folder */
+};
+
+struct world {
+    enum kind kind;
+    char *dir, *path, *url;
+};
+
+static const struct change first = {
+    "create table people (id integer primary key, name text not null, born int)",
+    "drop table people", false};
+
+static void folder_revision(const char *dir, int n, const struct change *c)
+{
+    _cleanup_str_ struct str s = {0};
+    const char *off = c->no_transaction ? " transaction:false" : "";
+    str_addf(&s, "-- revision: r%d\n", n);
+    if (n > 1)
+        str_addf(&s, "-- revises: r%d\n", n - 1);
+    for (int down = 0; down < (c->down ? 2 : 1); down++) {
+        str_addf(&s, "-- %s%s\n", down ? "downgrade" : "upgrade", off);
+        for (const char *p = down ? c->down : c->up; *p;) {
+            size_t len = strcspn(p, "\n");
+            str_addf(&s, "%.*s;\n", (int)len, p);
+            p += len + (p[len] == '\n');
+        }
+    }
+    _cleanup_free_ char *name = xasprintf("m/r%d.sql", n);
+    folder_write(dir, name, str_get(&s), s.len);
+}
+
+static char *python_body(const char *sql)
+{
+    struct str s = {0};
+    if (!sql || !*sql)
+        return xstrdup("pass");
+    for (const char *p = sql; *p;) {
+        size_t len = strcspn(p, "\n");
+        str_addf(&s, "op.execute(\"\"\"%.*s\"\"\")\n", (int)len, p);
+        p += len + (p[len] == '\n');
+    }
+    return str_take(&s);
+}
+
+/* changes follow `first` and end with up NULL. */
+static char *alembic_folder(const struct change *changes)
+{
+    struct rev revs[8] = {{0}};
+    size_t n = 0;
+    for (const struct change *c = &first; c->up; c = n == 1 ? changes : c + 1) {
+        revs[n] = (struct rev){
+            .id = xasprintf("r%zu", n + 1),
+            .head = n ? xasprintf("down_revision = 'r%zu'", n) : xstrdup("down_revision = None"),
+            .up = python_body(c->up),
+            .down = c->down ? python_body(c->down) : NULL,
+        };
+        n++;
+    }
+    _cleanup_free_ char *env = env_with(sync_env, "");
+    char *dir = project_write("sqlite", env, revs);
+    for (size_t i = 0; i < n; i++) {
+        free((char *)revs[i].id);
+        free((char *)revs[i].head);
+        free((char *)revs[i].up);
+        free((char *)revs[i].down);
+    }
+    return dir;
+}
+
+static struct run belay(const struct world *w, const char *args)
+{
+    _cleanup_free_ char *url = xasprintf("DATABASE_URL=%s", w->url);
+    const char *const env[] = {url, "BELAY_PYTHON=" PYTHON,
+                               w->kind == FOLDER ? "BELAY_DIR=m" : NULL, NULL};
+    return belay_run(w->dir, env, args);
+}
+
+#define SAID "%s: \"%s\" ended with %d\n-- out:\n%s-- errors:\n%s"
+#define SAID_ARGS(w, args, r) kind_names[(w)->kind], args, (r).r.status, (r).out, (r).errors
+
+/* part NULL: any output. */
+static void expect_run(const struct world *w, const char *args, int status, const char *part)
+{
+    _cleanup_run_ struct run r = belay(w, args);
+    ck_assert_msg(r.r.status == status, "not %d: " SAID, status, SAID_ARGS(w, args, r));
+    ck_assert_msg(!part || strstr(r.out, part) || strstr(r.errors, part), "no \"%s\": " SAID, part,
+                  SAID_ARGS(w, args, r));
+}
+
+/* A program that must work; its output, owned by the caller. */
+static char *output_of(const char *const *argv)
+{
+    _cleanup_proc_result_ struct proc_result r = {0};
+    _cleanup_err_ struct err err = {0};
+    ASSERT_OK(proc_run(&(struct proc_options){.argv = argv}, &r, &err), &err);
+    ck_assert_msg(r.status == 0, "%s: %s", argv[0], str_get(&r.errors));
+    return xstrdup(str_get(&r.output));
+}
+
+/* Everything that the database holds, as SQLite's own shell writes it. */
+static char *dump(const struct world *w)
+{
+    return output_of((const char *const[]){"sqlite3", w->path, ".dump", NULL});
+}
+
+static void sql(const struct world *w, const char *text)
+{
+    free(output_of((const char *const[]){"sqlite3", "-bail", w->path, text, NULL}));
+}
+
+static void expect_sql(const struct world *w, const char *query, const char *value)
+{
+    _cleanup_free_ char *got = output_of((const char *const[]){"sqlite3", w->path, query, NULL});
+    got[strcspn(got, "\n")] = '\0';
+    ck_assert_msg(strcmp(got, value) == 0, "%s: %s, not %s", query, got, value);
+}
+
+/* At revision r1, with rows; changes are pending. */
+static void world_open(struct world *w, enum kind kind, const struct change *changes)
+{
+    w->kind = kind;
+    if (kind == ALEMBIC) {
+        w->dir = alembic_folder(changes);
+    } else {
+        w->dir = folder_new();
+        folder_revision(w->dir, 1, &first);
+        for (int n = 0; changes[n].up; n++)
+            folder_revision(w->dir, n + 2, &changes[n]);
+    }
+    w->path = path_join(w->dir, "d.db");
+    w->url = xasprintf("sqlite:///%s", w->path);
+    expect_run(w, "upgrade r1 -q", 0, NULL);
+    sql(w, "with recursive n(i) as (select 1 union all select i + 1 from n where i < 300)"
+           " insert into people select i, 'name ' || i, 1900 + i % 100 from n");
+}
+
+static void world_close(struct world *w)
+{
+    free(w->url);
+    free(w->path);
+    folder_free(&w->dir);
+}
+
+/* ---- the journal ---- */
+
+/* A member of the newest deploy, "null" for none; owned by the caller. */
+static char *newest(const struct world *w, const char *member)
+{
+    _cleanup_run_ struct run r = belay(w, "status --format json");
+    json_error_t e;
+    json_t *j = json_loads(r.out, 0, &e);
+    ck_assert_msg(j != NULL, SAID, SAID_ARGS(w, "status", r));
+    const json_t *first_of = json_array_get(json_object_get(j, "deploys"), 0);
+    const char *text = json_string_value(json_object_get(first_of, member));
+    char *copy = xstrdup(text ? text : "null");
+    json_decref(j);
+    return copy;
+}
+
+static void expect_newest(const struct world *w, const char *member, const char *value)
+{
+    _cleanup_free_ char *got = newest(w, member);
+    ck_assert_msg(strcmp(got, value) == 0, "%s: %s is %s, not %s", kind_names[w->kind], member, got,
+                  value);
+}
+
+static size_t deploys(const struct world *w)
+{
+    _cleanup_run_ struct run r = belay(w, "status --format json");
+    json_t *j = json_loads(r.out, 0, NULL);
+    size_t n = json_array_size(json_object_get(j, "deploys"));
+    json_decref(j);
+    return n;
+}
+
+/* ---- going well ---- */
+
+static const struct change two[] = {
+    {"alter table people add column mail text\nupdate people set mail = name || '@x'",
+     "alter table people drop column mail", false},
+    {"create table towns (id integer primary key)\ninsert into towns values (7)",
+     "drop table towns", false},
+    {0},
+};
+
+START_TEST(a_deploy_upgrades_and_says_so)
+{
+    struct world w;
+    world_open(&w, _i, two);
+    expect_run(&w, "deploy", 0, "r1 -> r3");
+    expect_sql(&w, "select count(*), sum(mail = name || '@x') from people", "300|300");
+    expect_sql(&w, "select id from towns", "7");
+    expect_newest(&w, "state", "done");
+    expect_newest(&w, "from", "r1");
+    expect_newest(&w, "to", "r3");
+    expect_newest(&w, "rung", "null");
+    _cleanup_free_ char *bundle = newest(&w, "bundle");
+    ck_assert(file_exists(bundle));
+    _cleanup_free_ char *verify = xasprintf("verify %s", bundle);
+    expect_run(&w, verify, 0, NULL);
+    expect_run(&w, "recover", 0, "nothing to recover");
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(with_nothing_pending_no_bundle_is_taken)
+{
+    struct world w;
+    world_open(&w, _i, two);
+    expect_run(&w, "deploy --to r1", 0, "nothing to deploy");
+    ck_assert_uint_eq(deploys(&w), 0);
+    expect_run(&w, "bundles --bundles belay-bundles", 0, NULL);
+    expect_run(&w, "deploy --to r2", 0, "r1 -> r2");
+    expect_run(&w, "deploy", 0, "r2 -> r3");
+    expect_run(&w, "deploy", 0, "nothing to deploy");
+    ck_assert_uint_eq(deploys(&w), 2);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(a_database_that_is_not_there_yet_is_made)
+{
+    struct world w;
+    world_open(&w, _i, two);
+    ck_assert_int_eq(unlink(w.path), 0);
+    expect_run(&w, "deploy", 0, "base -> r3");
+    expect_sql(&w, "select id from towns", "7");
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(a_dry_run_changes_nothing)
+{
+    struct world w;
+    world_open(&w, _i, two);
+    _cleanup_free_ char *before = dump(&w);
+    expect_run(&w, "deploy --dry-run", 0, "insert into towns");
+    _cleanup_free_ char *after = dump(&w);
+    ck_assert_str_eq(before, after);
+    _cleanup_free_ char *bundles = path_join(w.dir, "belay-bundles");
+    ck_assert(!dir_exists(bundles));
+    world_close(&w);
+}
+END_TEST
+
+/* ---- upgrades that fail ---- */
+
+#define GOOD(n)                                                                                    \
+    {                                                                                              \
+        "create table g" n " (x)\ninsert into g" n " values (1)", "drop table g" n, false          \
+    }
+#define ENDLESS                                                                                    \
+    "with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n"
+
+static const struct failing {
+    const char *name;
+    struct change changes[4];
+    const char *args;
+    const char *rung[KINDS]; /* NULL: not for this kind */
+    int exit;
+    const char *says;
+} failing[] = {
+    {"the first revision fails",
+     {{"insert into nowhere values (1)", "select 1", false}, GOOD("3"), GOOD("4")},
+     "",
+     {"unchanged", "unchanged"},
+     4,
+     "no such table: nowhere"},
+    {"a revision in the middle fails",
+     {GOOD("2"), {"insert into nowhere values (1)", "select 1", false}, GOOD("4")},
+     "",
+     {"downgrade", "downgrade"},
+     4,
+     "upgrade of r3"},
+    {"the last revision fails",
+     {GOOD("2"), GOOD("3"), {"insert into people values (1, 'twice', 0)", "select 1", false}},
+     "",
+     {"downgrade", "downgrade"},
+     4,
+     "UNIQUE"},
+    {"a revision fails after its DDL, which pysqlite has committed",
+     {{"create table half (x)\nalter table people add column late text\ninsert into nowhere "
+       "values (1)",
+       "drop table half", false}},
+     "",
+     {"unchanged", "restore"},
+     4,
+     "nowhere"},
+    {"a revision without a transaction fails in the middle",
+     {{"create table half (x)\ninsert into nowhere values (1)", "drop table half", true}},
+     "",
+     {"restore", NULL},
+     4,
+     "nowhere"},
+    {"there is no way down",
+     {{"create table g2 (x)", NULL, false}, {"insert into nowhere values (1)", "select 1", false}},
+     "",
+     {"restore", "restore"},
+     4,
+     "r2 has none"},
+    {"the way down leaves a trace",
+     {{"create table g2 (x)", "select 1", false},
+      {"insert into nowhere values (1)", "select 1", false}},
+     "",
+     {"restore", "restore"},
+     4,
+     "not what it was"},
+    {"the way down fails",
+     {{"create table g2 (x)", "drop table nothing_of_the_kind", false},
+      {"insert into nowhere values (1)", "select 1", false}},
+     "",
+     {"restore", "restore"},
+     4,
+     "nothing_of_the_kind"},
+    {"the deadline comes",
+     {{ENDLESS, "select 1", false}},
+     "--deadline=1s",
+     {"unchanged", "unchanged"},
+     4,
+     "deadline"},
+    {"a probe fails", {GOOD("2")}, "--probe=false", {"downgrade", "downgrade"}, 4, "probe"},
+    {"rows are left without what they refer to",
+     {{"create table pets (id integer primary key, owner int references people (id))\n"
+       "insert into pets values (1, 4711)",
+       "drop table pets", false}},
+     "",
+     {"downgrade", "downgrade"},
+     4,
+     "that is not there"},
+};
+
+START_TEST(a_failed_upgrade_ends_with_the_old_database)
+{
+    const struct failing *f = &failing[_i / KINDS];
+    struct world w;
+    enum kind kind = (enum kind)(_i % KINDS);
+    if (!f->rung[kind])
+        return;
+    world_open(&w, kind, f->changes);
+    _cleanup_free_ char *before = dump(&w);
+    _cleanup_free_ char *args = xasprintf("deploy %s", f->args);
+    _cleanup_run_ struct run r = belay(&w, args);
+    ck_assert_msg(r.r.status == f->exit, "%s: " SAID, f->name, SAID_ARGS(&w, args, r));
+    ck_assert_msg(strstr(r.errors, f->says) != NULL, "%s: " SAID, f->name, SAID_ARGS(&w, args, r));
+    _cleanup_free_ char *after = dump(&w), *rung = newest(&w, "rung");
+    ck_assert_msg(strcmp(before, after) == 0, "%s: now %s\n" SAID, f->name, after,
+                  SAID_ARGS(&w, args, r));
+    ck_assert_msg(strcmp(rung, f->rung[kind]) == 0, "%s: by %s\n" SAID, f->name, rung,
+                  SAID_ARGS(&w, args, r));
+    expect_newest(&w, "state", "restored");
+    expect_newest(&w, "from", "r1");
+    expect_run(&w, "recover", 0, "nothing to recover");
+    world_close(&w);
+}
+END_TEST
+
+int main(void)
+{
+    const char *why = alembic_suite_begin();
+    if (why)
+        return suite_skip(why);
+    Suite *s = suite_create("deploy");
+    SUITE_ADD_LOOP(s, a_deploy_upgrades_and_says_so, KINDS);
+    SUITE_ADD_LOOP(s, with_nothing_pending_no_bundle_is_taken, KINDS);
+    SUITE_ADD_LOOP(s, a_database_that_is_not_there_yet_is_made, KINDS);
+    SUITE_ADD_LOOP(s, a_dry_run_changes_nothing, KINDS);
+    SUITE_ADD_LOOP(s, a_failed_upgrade_ends_with_the_old_database, ARRAY_LEN(failing) * KINDS);
+    return suite_run(s);
+}
