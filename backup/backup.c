@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "backup/backup_impl.h"
+#include "backup/canceller.h"
 #include "backup/part.h"
 #include "harness/base/file.h"
 #include "harness/data/compare.h"
@@ -185,13 +186,16 @@ static void compare_digests(const struct manifest *m, const struct digest_set *n
     digest_changes_release(&more);
 }
 
-int load_compare(const struct manifest *m, const char *url, struct strv *problems, struct err *err)
+int load_compare(const struct manifest *m, const char *url, const struct backup_control *control,
+                 struct strv *problems, struct err *err)
 {
     const struct engine *e = engine_by_name(m->engine);
     _cleanup_db_ struct db *db = NULL;
+    _cleanup_canceller_ struct canceller *canceller = NULL;
     _cleanup_snapshot_ struct snapshot *snapshot = NULL;
     _cleanup_(digest_set_release) struct digest_set digests = {0};
     if (db_open(e, url, DB_OPEN_READONLY, &db, err) < 0 ||
+        canceller_start(&db, 1, control, &canceller, err) < 0 ||
         schema_read(db, &(struct schema_options){0}, &snapshot, err) < 0 ||
         digest_read(db, NULL, &(struct digest_options){.keep = true}, &digests, err) < 0)
         return -1;
@@ -203,10 +207,11 @@ int load_compare(const struct manifest *m, const char *url, struct strv *problem
     return 0;
 }
 
-int load_must_equal(const struct manifest *m, const char *url, struct err *err)
+int load_must_equal(const struct manifest *m, const char *url, const struct backup_control *control,
+                    struct err *err)
 {
     _cleanup_strv_ struct strv problems = {0};
-    if (load_compare(m, url, &problems, err) < 0)
+    if (load_compare(m, url, control, &problems, err) < 0)
         return -1;
     if (!problems.n)
         return 0;

@@ -72,8 +72,10 @@ const struct backup_engine *backup_engine_find(const char *name);
 
 /* Reads snapshot and digests of the database and compares them with the manifest's; what differs is
  * added to problems, a line each. */
-int load_compare(const struct manifest *m, const char *url, struct strv *problems, struct err *err);
+int load_compare(const struct manifest *m, const char *url, const struct backup_control *control,
+                 struct strv *problems, struct err *err);
 /* The same, and a difference is ERR_CONFIG with the problems in err.detail. */
-int load_must_equal(const struct manifest *m, const char *url, struct err *err);
+int load_must_equal(const struct manifest *m, const char *url, const struct backup_control *control,
+                    struct err *err);
 
 #endif

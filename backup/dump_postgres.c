@@ -14,7 +14,7 @@
 
 #include "backup/backup_impl.h"
 #include "backup/part.h"
-#include "backup/postgres_cancel.h"
+#include "backup/canceller.h"
 #include "backup/postgres_child.h"
 #include "backup/postgres_restore.h"
 #include "backup/postgres_scan.h"
@@ -405,8 +405,8 @@ static int read_everything(struct pg_dump *p, struct err *err)
     const struct backup_options *o = d->options;
     if (connect_source(p, err) < 0)
         return -1;
-    _cleanup_pg_canceller_ struct pg_canceller *canceller = NULL;
-    if (pg_canceller_start(&p->db, 1, &o->control, &canceller, err) < 0 ||
+    _cleanup_canceller_ struct canceller *canceller = NULL;
+    if (canceller_start(&p->db, 1, &o->control, &canceller, err) < 0 ||
         lock_and_export(p, err) < 0 ||
         dump_begin(d, p->scan.bytes, p->scan.bytes / STORED_SHARE, err) < 0 ||
         part_writer_new(d->writer, o->level, &p->writer, err) < 0)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "backup/backup_impl.h"
+#include "backup/canceller.h"
 #include "backup/part.h"
 #include "backup/partial.h"
 #include "backup/restore_sqlite.h"
@@ -115,7 +116,7 @@ static int copy(struct dump *d, struct partial *ret, struct err *err)
 
 /* ---- what is known of it ---- */
 
-/* Each row of the pragma as a line; what it cannot do is a line too. */
+/* Each row of the pragma as a line; that it cannot do its work is a line too. */
 static int check(struct db *db, const char *pragma, struct strv *ret, struct err *err)
 {
     _cleanup_free_ char *sql = xasprintf("pragma main.%s", pragma);
@@ -123,7 +124,7 @@ static int check(struct db *db, const char *pragma, struct strv *ret, struct err
     _cleanup_err_ struct err why = {0};
     size_t name = strcspn(pragma, "(");
     if (db_query(db, sql, NULL, 0, &rows, &why) < 0) {
-        if (why.code == ERR_INTERRUPTED) {
+        if (why.code != ERR_SQL) {
             err_move(err, &why);
             return -1;
         }
@@ -142,34 +143,24 @@ static int check(struct db *db, const char *pragma, struct strv *ret, struct err
     return 0;
 }
 
-/* "foreign_key_check: posts 3 users 0" for people. */
-static int check_foreign_keys(struct db *db, struct strv *ret, struct err *err)
-{
-    return check(db, "foreign_key_check", ret, err);
-}
-
 struct inspection {
-    struct dump *dump;
-    const char *path;
+    struct manifest *manifest;
+    struct db *db; /* on the copy */
     int result;
     struct err err;
 };
 
 static int inspect(const struct inspection *i, struct err *err)
 {
-    struct manifest *m = &i->dump->manifest;
-    _cleanup_free_ char *url = sqlite_url_frozen(i->path);
-    _cleanup_db_ struct db *db = NULL;
-    if (db_open(&engine_sqlite, url, DB_OPEN_READONLY, &db, err) < 0)
-        return -1;
+    struct manifest *m = i->manifest;
     m->server = xstrdup(sqlite3_libversion());
-    m->version = db_version(db);
-    if (db_query_text(db, "pragma main.encoding", NULL, 0, &m->encoding, err) < 0 ||
-        check(db, "integrity_check(100)", &m->checks, err) < 0 ||
-        check_foreign_keys(db, &m->checks, err) < 0 ||
-        schema_read(db, &(struct schema_options){0}, &m->snapshot, err) < 0)
+    m->version = db_version(i->db);
+    if (db_query_text(i->db, "pragma main.encoding", NULL, 0, &m->encoding, err) < 0 ||
+        check(i->db, "integrity_check(100)", &m->checks, err) < 0 ||
+        check(i->db, "foreign_key_check", &m->checks, err) < 0 ||
+        schema_read(i->db, &(struct schema_options){0}, &m->snapshot, err) < 0)
         return -1;
-    return digest_read(db, NULL, &(struct digest_options){.keep = true}, &m->digests, err);
+    return digest_read(i->db, NULL, &(struct digest_options){.keep = true}, &m->digests, err);
 }
 
 static void *inspector(void *data)
@@ -260,13 +251,25 @@ static int pack_all(struct dump *d, const struct partial *file, struct err *err)
     return rc;
 }
 
+/* Compresses the copy and looks into it at the same time. */
 static int bundle_copy(struct dump *d, const struct partial *file, struct err *err)
 {
-    struct inspection i = {.dump = d, .path = file->path};
+    _cleanup_free_ char *url = sqlite_url_frozen(file->path);
+    _cleanup_db_ struct db *db = NULL;
+    _cleanup_canceller_ struct canceller *canceller = NULL;
+    struct inspection i = {.manifest = &d->manifest};
     pthread_t thread;
+    if (db_open(&engine_sqlite, url, DB_OPEN_READONLY, &db, err) < 0 ||
+        canceller_start(&db, 1, &d->options->control, &canceller, err) < 0)
+        return -1;
+    i.db = db;
     if (pthread_create(&thread, NULL, inspector, &i) != 0)
         return err_set(err, ERR_ENV, "cannot start a thread");
     int rc = pack_all(d, file, err);
+    if (rc < 0)
+        canceller_now(canceller);
+    else
+        meter_phase(d->meter, "checks", 0);
     pthread_join(thread, NULL);
     if (rc == 0 && i.result < 0) {
         err_move(err, &i.err);

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "backup/part.h"
-#include "backup/postgres_cancel.h"
+#include "backup/canceller.h"
 #include "backup/postgres_child.h"
 #include "backup/postgres_restore.h"
 #include "backup/postgres_scan.h"
@@ -58,7 +58,7 @@ struct rows_work {
     bool raw;                 /* SQL_ASCII */
     pthread_mutex_t lock;     /* of busy and the error */
     struct err err;           /* the first: the others fail because they are cancelled */
-    struct pg_canceller *canceller;
+    struct canceller *canceller;
 };
 
 static const struct bundle_object *object_of(const struct loader *ld, size_t member)
@@ -220,7 +220,7 @@ static int fail(struct rows_work *work, struct err *err)
         err_move(&work->err, err);
     pthread_mutex_unlock(&work->lock);
     if (first)
-        pg_canceller_now(work->canceller);
+        canceller_now(work->canceller);
     return -1;
 }
 
@@ -248,13 +248,13 @@ static int open_session(const char *url, struct db **ret, struct err *err)
                : db_run(*ret, "set synchronous_commit = off", DB_RUN_WHOLE, NULL, err);
 }
 
-static int open_sessions(const struct load *l, struct db **dbs, struct pg_canceller **ret,
+static int open_sessions(const struct load *l, struct db **dbs, struct canceller **ret,
                          struct err *err)
 {
     for (int i = 0; i < l->jobs; i++)
         if (open_session(l->url, &dbs[i], err) < 0)
             return -1;
-    return pg_canceller_start(dbs, (size_t)l->jobs, l->control, ret, err);
+    return canceller_start(dbs, (size_t)l->jobs, l->control, ret, err);
 }
 
 static void close_sessions(const struct load *l, struct db **dbs)
@@ -286,7 +286,7 @@ static int load_rows(struct loader *ld, struct err *err)
         rc = workers_read(l->jobs, l->reader, load_member, &work, err);
     if (rc < 0 && err_is_set(&work.err))
         err_move(err, &work.err);
-    pg_canceller_stop(work.canceller);
+    canceller_stop(work.canceller);
     close_sessions(l, dbs);
     err_release(&work.err);
     free(work.sessions);
@@ -359,14 +359,14 @@ static int analyze(struct loader *ld, struct err *err)
 {
     struct load *l = ld->l;
     _cleanup_rows_ struct rows *statements = NULL;
-    struct pg_canceller *canceller = NULL;
+    struct canceller *canceller = NULL;
     if (db_query(ld->db, analyze_sql, NULL, 0, &statements, err) < 0)
         return -1;
     struct analysis a = {.statements = statements, .dbs = xcalloc((size_t)l->jobs, sizeof(a.dbs))};
     int rc = open_sessions(l, a.dbs, &canceller, err);
     if (rc == 0)
         rc = workers_run(l->jobs, analyze_some, &a, err);
-    pg_canceller_stop(canceller);
+    canceller_stop(canceller);
     close_sessions(l, a.dbs);
     return rc;
 }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backup/postgres_cancel.h"
+#include "backup/canceller.h"
 #include "backup/workers.h"
 #include "harness/engine/postgres_copy.h"
 #include "harness/schema/schema_postgres.h"
@@ -267,7 +267,7 @@ struct work {
     pthread_mutex_t lock; /* over the digests and the error */
     struct err err;       /* the first: the others fail because they are cancelled */
     atomic_bool failed;
-    struct pg_canceller *canceller;
+    struct canceller *canceller;
 };
 
 struct reader {
@@ -528,7 +528,7 @@ static int fail(struct work *w, struct err *err)
     pthread_mutex_unlock(&w->lock);
     atomic_store(&w->failed, true);
     if (first)
-        pg_canceller_now(w->canceller);
+        canceller_now(w->canceller);
     return -1;
 }
 
@@ -622,7 +622,7 @@ static int open_all(struct work *w, struct db **dbs, struct err *err)
         dbs[i] = w->readers[i].db;
     }
     plan(w, db_version(dbs[0]));
-    return pg_canceller_start(dbs, n, w->o->control, &w->canceller, err);
+    return canceller_start(dbs, n, w->o->control, &w->canceller, err);
 }
 
 int pg_scan_run(struct pg_scan *s, const struct pg_scan_options *o, struct err *err)
@@ -634,7 +634,7 @@ int pg_scan_run(struct pg_scan *s, const struct pg_scan_options *o, struct err *
     int rc = open_all(&w, dbs, err);
     if (rc == 0)
         rc = workers_run(o->jobs + (o->meanwhile ? 1 : 0), take_part, &w, err);
-    pg_canceller_stop(w.canceller);
+    canceller_stop(w.canceller);
     if (rc == 0)
         collect_parts(&w);
     else if (err_is_set(&w.err))

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "backup/postgres_cancel.h"
+#include "backup/canceller.h"
 #include "backup/postgres_scan.h"
 #include "harness/base/str.h"
 #include "harness/engine/pgdatabase.h"

@@ -292,7 +292,7 @@ int restore_sqlite(struct restore *r, struct err *err)
     r->load.url = file.path;
     int rc = load_sqlite(&r->load, err);
     if (rc == 0)
-        rc = load_must_equal(r->load.manifest, url, err);
+        rc = load_must_equal(r->load.manifest, url, r->load.control, err);
     if (rc == 0 && file_exists(t.path)) {
         rc = overwrite(&t, file.path, err);
     } else if (rc == 0) {

@@ -175,7 +175,7 @@ static int drill_in_pool(const struct verify_options *o, struct load *l,
     if (bundle_rewind(l->reader, err) < 0 || e->load(l, err) < 0)
         return -1;
     return e->compare ? e->compare(l, problems, err)
-                      : load_compare(l->manifest, l->url, problems, err);
+                      : load_compare(l->manifest, l->url, l->control, problems, err);
 }
 
 /* In a file of its own: tmpfs may be too small for what somebody has on a disk. */
@@ -189,7 +189,7 @@ static int drill_in_file(struct load *l, const struct backup_engine *e, struct s
         return -1;
     _cleanup_free_ char *url = sqlite_url_frozen(file.path);
     l->url = file.path;
-    int rc = e->load(l, err) < 0 ? -1 : load_compare(l->manifest, url, problems, err);
+    int rc = e->load(l, err) < 0 ? -1 : load_compare(l->manifest, url, l->control, problems, err);
     partial_release(&file);
     return rc;
 }

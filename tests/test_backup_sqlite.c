@@ -548,8 +548,40 @@ START_TEST(a_bundle_whose_rows_are_not_those_of_its_digests_is_not_restored)
 }
 END_TEST
 
+START_TEST(a_stop_leaves_everything_as_it_was)
+{
+    struct place p;
+    place_open(&p);
+    static const volatile sig_atomic_t stop = 1;
+    const struct backup_control control = {.stop = &stop};
+    _cleanup_err_ struct err err = {0};
+    _cleanup_free_ char *other = path_join(p.dir, "other.belay"), *a = NULL;
+    struct backup_summary s = {0};
+    struct verify_result v = {0};
+    struct restore_result r = {0};
+    sql(p.database, "create table t (a); insert into t values ('bundled')");
+    sql(p.restored, "create table t (a); insert into t values ('mine')");
+    backup(&p);
+    const struct backup_options create = {.url = p.database, .path = other, .control = control};
+    const struct verify_options check = {.path = p.bundle, .control = control};
+    const struct restore_options to = {.path = p.bundle, .url = p.restored, .control = control};
+    ck_assert_int_lt(backup_create(&create, &s, &err), 0);
+    ck_assert_int_eq(err.code, ERR_INTERRUPTED);
+    ck_assert_int_lt(backup_verify(&check, &v, &err), 0);
+    ck_assert_int_eq(err.code, ERR_INTERRUPTED);
+    ck_assert_int_lt(backup_restore(&to, &r, &err), 0);
+    ck_assert_int_eq(err.code, ERR_INTERRUPTED);
+    ck_assert_uint_eq(dir_count(p.dir), 3);
+    a = query(p.restored, "select a from t");
+    ck_assert_str_eq(a, "mine");
+    place_close(&p);
+}
+END_TEST
+
 int main(void)
 {
+    if (!getenv("BELAY_SOURCE_DIR"))
+        return suite_skip("BELAY_SOURCE_DIR does not name the source");
     Suite *s = suite_create("backup_sqlite");
     SUITE_ADD(s, a_database_is_restored_to_a_new_file);
     SUITE_ADD(s, a_restore_into_a_live_file_keeps_the_old_content_beside);
@@ -565,5 +597,6 @@ int main(void)
     SUITE_ADD(s, a_journal_without_its_database_is_an_error);
     SUITE_ADD(s, a_target_that_is_no_database_is_an_error_and_stays);
     SUITE_ADD(s, a_bundle_whose_rows_are_not_those_of_its_digests_is_not_restored);
+    SUITE_ADD(s, a_stop_leaves_everything_as_it_was);
     return suite_run(s);
 }

@@ -1,4 +1,4 @@
-#include "backup/postgres_cancel.h"
+#include "backup/canceller.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 #define LOOK_MS 100
 
-struct pg_canceller {
+struct canceller {
     struct db **dbs;
     size_t n;
     const struct backup_control *control;
@@ -18,14 +18,14 @@ struct pg_canceller {
     bool now, ending, cancelled;
 };
 
-static bool wanted(const struct pg_canceller *c)
+static bool wanted(const struct canceller *c)
 {
     return c->now || (c->control && c->control->stop && *c->control->stop);
 }
 
 static void *watch(void *data)
 {
-    struct pg_canceller *c = data;
+    struct canceller *c = data;
     pthread_mutex_lock(&c->lock);
     while (!c->ending) {
         if (wanted(c) && !c->cancelled) {
@@ -44,10 +44,10 @@ static void *watch(void *data)
     return NULL;
 }
 
-int pg_canceller_start(struct db *const *dbs, size_t n, const struct backup_control *control,
-                       struct pg_canceller **ret, struct err *err)
+int canceller_start(struct db *const *dbs, size_t n, const struct backup_control *control,
+                    struct canceller **ret, struct err *err)
 {
-    struct pg_canceller *c = xcalloc(1, sizeof(*c));
+    struct canceller *c = xcalloc(1, sizeof(*c));
     c->dbs = xcalloc(n, sizeof(struct db *));
     for (size_t i = 0; i < n; i++)
         if (dbs[i])
@@ -66,7 +66,7 @@ int pg_canceller_start(struct db *const *dbs, size_t n, const struct backup_cont
     return 0;
 }
 
-void pg_canceller_now(struct pg_canceller *c)
+void canceller_now(struct canceller *c)
 {
     pthread_mutex_lock(&c->lock);
     c->now = true;
@@ -74,7 +74,7 @@ void pg_canceller_now(struct pg_canceller *c)
     pthread_mutex_unlock(&c->lock);
 }
 
-void pg_canceller_stop(struct pg_canceller *c)
+void canceller_stop(struct canceller *c)
 {
     if (!c)
         return;
