@@ -80,7 +80,6 @@ struct restore_options {
     const char *url; /* of the database that shall hold it: existing, empty or new */
     bool no_owner;   /* PostgreSQL: leave owners and privileges out, and need none of the roles */
     int jobs;
-    const char *scratch_url; /* unused space for tests of the bundle; NULL */
     struct backup_control control;
 };
 

@@ -118,7 +118,6 @@ static int rung_restore(struct deploy *d, bool *ret_tried, struct err *err)
         .key_file = d->o->key_file,
         .url = d->o->url,
         .jobs = d->o->jobs,
-        .scratch_url = d->o->scratch_url,
     };
     if (deploy_lock_confirm(d->lock, err) < 0 || backup_restore(&o, &r, err) < 0)
         return -1;
