@@ -36,10 +36,18 @@ static void add(struct outputs *o, const char *format, const char *path)
 
 static const char *format_of_name(const char *path)
 {
-    return str_ends(path, ".json")  ? "json"
-           : str_ends(path, ".xml") ? "junit"
-           : str_ends(path, ".txt") ? "text"
-                                    : NULL;
+    static const struct {
+        const char *ending, *format;
+    } endings[] = {
+        {".json", "json"},
+        {".sarif", "sarif"},
+        {".txt", "text"},
+        {".xml", "junit"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(endings); i++)
+        if (str_ends(path, endings[i].ending))
+            return endings[i].format;
+    return NULL;
 }
 
 int outputs_plan(const struct settings *s, struct outputs *ret, struct err *err)
@@ -57,7 +65,8 @@ int outputs_plan(const struct settings *s, struct outputs *ret, struct err *err)
             const char *format = pending ? pending : format_of_name(v->value);
             if (!format) {
                 err_set(err, ERR_USAGE, "which report should go to %s?", v->value);
-                return err_hint(err, "put --format text, json or junit before --output");
+                return err_hint(
+                    err, "put a report format (--format json, for instance) before --output");
             }
             add(ret, format, v->value);
             pending = NULL;

@@ -26,8 +26,7 @@ struct outputs {
 
 /*
  * Pairs --format with --output: a file takes the report format before it, or the one that its name
- * shows
- * (.txt, .json, .xml); a format without a file goes to stdout, and text does when no other does.
+ * shows (.sarif, .txt, ...; .xml is junit); a format without a file goes to stdout, and text does when no other does.
  */
 int outputs_plan(const struct settings *s, struct outputs *ret, struct err *err);
 void outputs_release(struct outputs *o);

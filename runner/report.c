@@ -13,6 +13,7 @@ report_fn report_find(const char *format)
         {"text", report_text},
         {"json", report_json},
         {"junit", report_junit},
+        {"sarif", report_sarif},
     };
     for (size_t i = 0; i < ARRAY_LEN(reports); i++)
         if (strcmp(reports[i].name, format) == 0)
@@ -76,6 +77,41 @@ char *report_place(const struct finding *f)
     if (f->file && f->line && f->column)
         str_addf(&s, ":%d", f->column);
     return str_take(&s);
+}
+
+const char *report_message(const struct finding *f)
+{
+    return f->message ? f->message : f->id->meaning;
+}
+
+static const struct revision_result *find_revision(const struct check_result *r, const char *id)
+{
+    for (size_t i = 0; id && i < r->nrevisions; i++)
+        if (strcmp(r->revisions[i].id, id) == 0)
+            return &r->revisions[i];
+    return NULL;
+}
+
+const char *report_file(const struct check_result *r, const struct finding *f)
+{
+    const struct revision_result *revision = f->file ? NULL : find_revision(r, f->revision);
+    return revision ? revision->file : f->file;
+}
+
+const char *report_title(const struct check_result *r, const char *id)
+{
+    const struct revision_result *revision = find_revision(r, id);
+    return revision && revision->title ? revision->title : "";
+}
+
+const char *report_not_run_reason(const struct revision_result *r)
+{
+    return r->not_run_reason ? r->not_run_reason : "stopped before it";
+}
+
+bool report_has_verdict(const struct check_result *r, const struct report_options *o)
+{
+    return !o->stopped && !r->interrupted;
 }
 
 bool report_fails(const struct finding *f, const struct report_options *o)

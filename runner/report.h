@@ -32,6 +32,7 @@ typedef void (*report_fn)(const struct check_result *r, const struct report_opti
 void report_text(const struct check_result *r, const struct report_options *o, struct str *out);
 void report_json(const struct check_result *r, const struct report_options *o, struct str *out);
 void report_junit(const struct check_result *r, const struct report_options *o, struct str *out);
+void report_sarif(const struct check_result *r, const struct report_options *o, struct str *out);
 
 /* By the name that --format takes; NULL when unknown. */
 report_fn report_find(const char *format);
@@ -47,6 +48,16 @@ json_t *report_change_json(const char *object, const char *property, const char 
 json_t *report_string(const char *text);
 /* "file:line:col", as far as it is known; "" without a file. The caller owns it. */
 char *report_place(const struct finding *f);
+/* What is wrong, in a line; never NULL. */
+const char *report_message(const struct finding *f);
+/* The file of a finding, or else that of its revision; NULL when neither is known. */
+const char *report_file(const struct check_result *r, const struct finding *f);
+/* The title of a revision; "" when it has none or is not in the result. */
+const char *report_title(const struct check_result *r, const char *id);
+/* Why a revision with REVISION_NOT_RUN was not; never NULL. */
+const char *report_not_run_reason(const struct revision_result *r);
+/* False when the check stopped early, so that the absence of findings says nothing. */
+bool report_has_verdict(const struct check_result *r, const struct report_options *o);
 /* A copy in which bytes that are not UTF-8 are replaced by U+FFFD. The caller owns it. */
 char *utf8_clean(const char *text);
 /* True when f counts as a failure under o. */

@@ -116,7 +116,7 @@ void report_json(const struct check_result *r, const struct report_options *o, s
         json_object_set_new(error, "hint", report_string(o->stopped->hint));
     }
     json_object_set_new(j, "error", error);
-    const char *verdict = o->stopped || r->interrupted         ? "none"
+    const char *verdict = !report_has_verdict(r, o)            ? "none"
                           : result_worst(r) >= (int)o->fail_on ? "findings"
                                                                : "clean";
     json_object_set_new(j, "verdict", json_string(verdict));

@@ -43,8 +43,7 @@ static void add_attribute(struct str *out, const char *name, const char *value)
 static void add_finding(struct str *out, const struct finding *f)
 {
     _cleanup_str_ struct str s = {0};
-    str_addf(&s, "%s %s: %s\n", severity_name(f->severity), f->id->id,
-             f->message ? f->message : f->id->meaning);
+    str_addf(&s, "%s %s: %s\n", severity_name(f->severity), f->id->id, report_message(f));
     _cleanup_free_ char *place = report_place(f);
     if (*place)
         str_addf(&s, "at %s\n", place);
@@ -96,11 +95,9 @@ static char add_outcome(struct str *out, const struct check_result *r,
         str_add(out, "      <failure");
         add_attribute(out, "type", first->id->id);
         _cleanup_free_ char *message =
-            failing == 1
-                ? xasprintf("%s: %s", first->id->id,
-                            first->message ? first->message : first->id->meaning)
-                : xasprintf("%s: %s (and %zu more)", first->id->id,
-                            first->message ? first->message : first->id->meaning, failing - 1);
+            failing == 1 ? xasprintf("%s: %s", first->id->id, report_message(first))
+                         : xasprintf("%s: %s (and %zu more)", first->id->id, report_message(first),
+                                     failing - 1);
         add_attribute(out, "message", message);
         str_add(out, ">");
         for (size_t i = 0; i < r->nfindings; i++)
@@ -115,8 +112,7 @@ static char add_outcome(struct str *out, const struct check_result *r,
             waived ? xasprintf("waived: %s", waived->waived_reason)
             : revision->status == REVISION_REPLAYED
                 ? xstrdup("only upgraded on the way to the revisions to check")
-                : xasprintf("not run: %s",
-                            revision->not_run_reason ? revision->not_run_reason : "stopped before");
+                : xasprintf("not run: %s", report_not_run_reason(revision));
         add_attribute(out, "message", why);
         str_add(out, "/>\n");
     }

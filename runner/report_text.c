@@ -158,8 +158,7 @@ static void add_revisions(struct str *out, const struct check_result *r,
         text_fit(out, t, id, id_width, true);
         str_add(out, "  ");
         if (rev->status == REVISION_NOT_RUN) {
-            _cleanup_free_ char *why = xasprintf(
-                "not run: %s", rev->not_run_reason ? rev->not_run_reason : "stopped before it");
+            _cleanup_free_ char *why = xasprintf("not run: %s", report_not_run_reason(rev));
             _cleanup_free_ char *line = text_printable(why);
             _cleanup_str_ struct str cut = {0};
             text_fit(&cut, t, line, room + 2 + TIMES_WIDTH, false);
@@ -268,21 +267,13 @@ static void add_labelled(struct str *out, const struct terminal *t, const char *
     str_addc(out, '\n');
 }
 
-static const char *title_of(const struct check_result *r, const char *id)
-{
-    for (size_t i = 0; i < r->nrevisions; i++)
-        if (strcmp(r->revisions[i].id, id) == 0)
-            return r->revisions[i].title ? r->revisions[i].title : "";
-    return "";
-}
-
 static void add_finding(struct str *out, const struct check_result *r, const struct finding *f,
                         const struct report_options *o)
 {
     const struct terminal *t = &o->terminal;
     add_mark(out, t, f->waived_reason ? MARK_WAIVED : severity_mark((int)f->severity));
     _cleanup_free_ char *name = f->revision
-                                    ? xasprintf("%s %s", f->revision, title_of(r, f->revision))
+                                    ? xasprintf("%s %s", f->revision, report_title(r, f->revision))
                                     : xstrdup("the project");
     _cleanup_free_ char *head = text_printable(name);
     while (str_ends(head, " "))
@@ -296,7 +287,7 @@ static void add_finding(struct str *out, const struct check_result *r, const str
     str_addc(out, '\n');
 
     str_add(out, "  ");
-    text_wrap(out, t, f->message ? f->message : f->id->meaning, 2, 2);
+    text_wrap(out, t, report_message(f), 2, 2);
     if (*f->sqlstate) {
         _cleanup_free_ char *state = xasprintf(" (SQLSTATE %s)", f->sqlstate);
         style_add(out, t, STYLE_DIM, state);
@@ -415,7 +406,7 @@ static void add_summary(struct str *out, const struct check_result *r,
         str_addf(&counts, "%s%zu waived", counts.len ? ", " : "", waived);
 
     _cleanup_str_ struct str s = {0};
-    bool stopped = o->stopped || r->interrupted;
+    bool stopped = !report_has_verdict(r, o);
     if (stopped)
         str_addf(&s, "no verdict%s%s", counts.len ? ", so far " : "", str_get(&counts));
     else if (worst < 0)

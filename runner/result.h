@@ -1,6 +1,6 @@
 /*
  * What a check found, independent of how it is shown. The round trip fills a struct check_result;
- * the reports (report_text.c, report_json.c, report_junit.c) read it, and for excerpts the files
+ * the reports (report_*.c) read it, and for excerpts the files
  * that findings name.
  */
 #ifndef BELAY_RESULT_H

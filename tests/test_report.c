@@ -304,6 +304,9 @@ START_TEST(a_stopped_check_has_no_verdict_in_any_report)
     ck_assert_ptr_nonnull(strstr(text.p, "no verdict"));
     ck_assert_ptr_null(strstr(text.p, "clean"));
     ck_assert_ptr_nonnull(strstr(json.p, "\"verdict\": \"none\""));
+    _cleanup_str_ struct str sarif = {0};
+    report_sarif(&r, &o, &sarif);
+    ck_assert_ptr_nonnull(strstr(sarif.p, "\"executionSuccessful\": false"));
     ck_assert_ptr_nonnull(strstr(junit.p, "errors=\"1\""));
     ck_assert_ptr_nonnull(strstr(junit.p, "<error type=\"no-verdict\" message=\"interrupted\">"));
 }
@@ -359,6 +362,142 @@ START_TEST(junit_report_has_one_case_per_revision)
 {
     struct report_options o = {.fail_on = SEVERITY_ERROR, .exit_code = 1};
     check_report("report.xml", report_junit, &o);
+}
+END_TEST
+
+/* The SARIF report of r. The caller owns it. */
+static json_t *sarif_run(const struct check_result *r, const struct report_options *o,
+                         json_t **ret_log)
+{
+    _cleanup_str_ struct str out = {0};
+    report_sarif(r, o, &out);
+    json_error_t error;
+    *ret_log = json_loads(str_get(&out), 0, &error);
+    ck_assert_msg(*ret_log != NULL, "line %d: %s", error.line, error.text);
+    ck_assert_str_eq(json_string_value(json_object_get(*ret_log, "version")), "2.1.0");
+    json_t *runs = json_object_get(*ret_log, "runs");
+    ck_assert_uint_eq(json_array_size(runs), 1);
+    return json_array_get(runs, 0);
+}
+
+/* The string or number at a path such as "a/0/b", as text; "" when nothing is there. A ~ in the path
+ * is a slash in a key. */
+static const char *at(json_t *j, const char *path)
+{
+    static char text[32];
+    while (j && *path) {
+        size_t n = strcspn(path, "/");
+        _cleanup_free_ char *key = xstrndup(path, n);
+        for (char *p = strchr(key, '~'); p; p = strchr(p, '~'))
+            *p = '/';
+        j = json_is_array(j) ? json_array_get(j, (size_t)atoi(key)) : json_object_get(j, key);
+        path += n + (path[n] == '/');
+    }
+    if (json_is_integer(j))
+        snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(j));
+    return json_is_string(j) ? json_string_value(j) : json_is_integer(j) ? text : "";
+}
+
+START_TEST(sarif_report_has_rules_results_places_and_suppressions)
+{
+    struct report_options o = {.fail_on = SEVERITY_ERROR, .exit_code = 1};
+    _cleanup_(check_result_release) struct check_result r;
+    everything(&r);
+    json_t *log, *run = sarif_run(&r, &o, &log), *rule, *result;
+    json_t *rules =
+        json_object_get(json_object_get(json_object_get(run, "tool"), "driver"), "rules");
+    size_t i;
+    json_array_foreach(rules, i, rule)
+    {
+        ck_assert_str_eq(at(rule, "id"), finding_ids[i].id);
+        ck_assert_str_eq(at(rule, "shortDescription/text"), finding_ids[i].meaning);
+        ck_assert_str_ne(at(rule, "fullDescription/text"), "");
+        ck_assert_str_ne(at(rule, "help/text"), "");
+        ck_assert_str_eq(at(rule, "defaultConfiguration/level"),
+                         severity_name(finding_ids[i].severity));
+    }
+    ck_assert_ptr_null(finding_ids[i].id);
+
+    json_t *results = json_object_get(run, "results");
+    ck_assert_uint_eq(json_array_size(results), r.nfindings);
+    json_array_foreach(results, i, result)
+    {
+        json_t *index = json_object_get(result, "ruleIndex");
+        ck_assert_str_eq(at(json_array_get(rules, (size_t)json_integer_value(index)), "id"),
+                         at(result, "ruleId"));
+        ck_assert_str_eq(at(result, "ruleId"), r.findings[i].id->id);
+        ck_assert_str_eq(at(result, "level"), severity_name(r.findings[i].severity));
+        ck_assert_uint_eq(strlen(at(result, "partialFingerprints/belayFinding~v1")), 16);
+        ck_assert_str_ne(at(result, "locations/0/physicalLocation/artifactLocation/uri"), "");
+        ck_assert_uint_eq(json_array_size(json_object_get(result, "suppressions")),
+                          r.findings[i].waived_reason != NULL);
+    }
+
+    json_t *fails = json_array_get(results, 1);
+    ck_assert_str_eq(at(fails, "locations/0/physicalLocation/artifactLocation/uri"), "posts.sql");
+    ck_assert_str_eq(at(fails, "locations/0/physicalLocation/region/startLine"), "3");
+    ck_assert_str_eq(at(fails, "locations/0/physicalLocation/region/startColumn"), "14");
+    ck_assert_str_eq(at(fails, "message/text"), "relation \"post\" does not exist\n"
+                                                "hint: Perhaps you meant \"posts\".");
+    ck_assert_str_eq(at(fails, "properties/sqlstate"), "42P01");
+    /* a finding without a place of its own is its revision's, or the project's */
+    json_t *waived = json_array_get(results, 2), *project = json_array_get(results, 5);
+    ck_assert_str_eq(at(waived, "locations/0/physicalLocation/artifactLocation/uri"),
+                     "migrations/0005.sql");
+    ck_assert_str_eq(at(waived, "suppressions/0/justification"), "the data is gone for good");
+    ck_assert_str_eq(at(waived, "suppressions/0/properties/expires"), "2031-01-31");
+    ck_assert_str_eq(at(project, "locations/0/physicalLocation/artifactLocation/uri"),
+                     "migrations");
+    ck_assert(json_is_true(json_object_get(json_array_get(json_object_get(run, "invocations"), 0),
+                                           "executionSuccessful")));
+    ck_assert_str_eq(at(run, "invocations/0/toolExecutionNotifications/0/message/text"),
+                     "revision 0008 was not run: needs 0004, which does not upgrade");
+    json_decref(log);
+}
+END_TEST
+
+START_TEST(sarif_fingerprint_outlives_moved_lines_and_other_values)
+{
+    struct report_options o = {.fail_on = SEVERITY_ERROR};
+    _cleanup_(check_result_release) struct check_result r, moved;
+    everything(&r);
+    everything(&moved);
+    moved.findings[0].line = 40;
+    free(moved.findings[0].changes[0].after);
+    moved.findings[0].changes[0].after = xstrdup("RESTRICT");
+    free(moved.findings[3].changes[0].object);
+    moved.findings[3].changes[0].object = xstrdup("column public.posts.body");
+    json_t *log, *other_log;
+    json_t *a = json_object_get(sarif_run(&r, &o, &log), "results");
+    json_t *b = json_object_get(sarif_run(&moved, &o, &other_log), "results");
+    ck_assert_str_eq(at(a, "0/partialFingerprints/belayFinding~v1"),
+                     at(b, "0/partialFingerprints/belayFinding~v1"));
+    ck_assert_str_ne(at(a, "3/partialFingerprints/belayFinding~v1"),
+                     at(b, "3/partialFingerprints/belayFinding~v1"));
+    json_decref(log);
+    json_decref(other_log);
+}
+END_TEST
+
+START_TEST(sarif_escapes_uris_and_braces)
+{
+    struct report_options o = {.fail_on = SEVERITY_ERROR};
+    _cleanup_(check_result_release) struct check_result r = {.project = xstrdup("m")};
+    struct finding *f = result_add_finding(&r, "upgrade-fails", "1");
+    f->file = xstrdup("./my migrations/a%b#\xc3\xa9.sql");
+    f->message = xstrdup("default '{0}' \xff");
+    f = result_add_finding(&r, "upgrade-fails", "2");
+    f->file = xstrdup("/srv/2.sql");
+    json_t *log, *results = json_object_get(sarif_run(&r, &o, &log), "results");
+    ck_assert_str_eq(at(results, "0/locations/0/physicalLocation/artifactLocation/uri"),
+                     "my%20migrations/a%25b%23%C3%A9.sql");
+    ck_assert_str_eq(at(results, "0/locations/0/physicalLocation/artifactLocation/uriBaseId"),
+                     "%SRCROOT%");
+    ck_assert_str_eq(at(results, "0/message/text"), "default '{{0}}' \xef\xbf\xbd");
+    ck_assert_str_eq(at(results, "1/locations/0/physicalLocation/artifactLocation/uri"),
+                     "file:///srv/2.sql");
+    ck_assert_str_eq(at(results, "1/locations/0/physicalLocation/artifactLocation/uriBaseId"), "");
+    json_decref(log);
 }
 END_TEST
 
@@ -446,6 +585,9 @@ int main(void)
     SUITE_ADD(s, json_report_holds_everything);
     SUITE_ADD(s, json_report_and_its_schema_agree);
     SUITE_ADD(s, junit_report_has_one_case_per_revision);
+    SUITE_ADD(s, sarif_report_has_rules_results_places_and_suppressions);
+    SUITE_ADD(s, sarif_fingerprint_outlives_moved_lines_and_other_values);
+    SUITE_ADD(s, sarif_escapes_uris_and_braces);
     SUITE_ADD(s, fail_on_decides_what_junit_calls_a_failure);
     SUITE_ADD(s, every_finding_is_documented_and_every_documented_finding_exists);
     SUITE_ADD(s, object_patterns_know_star_and_question_mark_alone);
