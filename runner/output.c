@@ -65,8 +65,7 @@ int outputs_plan(const struct settings *s, struct outputs *ret, struct err *err)
             const char *format = pending ? pending : format_of_name(v->value);
             if (!format) {
                 err_set(err, ERR_USAGE, "which report should go to %s?", v->value);
-                return err_hint(
-                    err, "put a report format (--format json, for instance) before --output");
+                return err_hint(err, "put --format text, json or another report before --output");
             }
             add(ret, format, v->value);
             pending = NULL;
