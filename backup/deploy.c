@@ -227,60 +227,56 @@ static int preflight(struct deploy *d, struct err *err)
     return -1;
 }
 
-static const char *const *hook_environment(const struct deploy *d, const char *outcome,
-                                           char *ret_lines[5])
-{
-    const struct deploy_entry *e = d->entry;
-    ret_lines[0] = xasprintf("BELAY_OUTCOME=%s", outcome);
-    ret_lines[1] = xasprintf("BELAY_FROM=%s", e->from ? e->from : "");
-    ret_lines[2] = xasprintf("BELAY_TO=%s", e->to ? e->to : "");
-    ret_lines[3] = xasprintf("BELAY_MESSAGE=%s", e->message ? e->message : "");
-    ret_lines[4] = NULL;
-    return (const char *const *)ret_lines;
-}
-
 static int run_hook(struct deploy *d, const char *name, const char *command, const char *outcome,
                     struct err *err)
 {
-    char *lines[5];
+    const struct deploy_entry *e = d->entry;
     if (!command)
         return 0;
-    const char *const *env = hook_environment(d, outcome, lines);
-    int rc = deploy_shell(d, name, command, env, d->o->probe_timeout_ms, err);
-    for (size_t i = 0; lines[i]; i++)
-        free(lines[i]);
-    return rc;
+    _cleanup_free_ char *id = xasprintf("%lld", (long long)e->id);
+    const char *const values[][2] = {
+        {"OUTCOME", outcome},    {"DEPLOY", id},
+        {"FROM", e->from},       {"TO", e->to},
+        {"RUNG", e->rung},       {"BUNDLE", e->bundle},
+        {"MESSAGE", e->message}, {"EVIDENCE", e->evidence},
+    };
+    _cleanup_strv_ struct strv env = {0};
+    for (size_t i = 0; i < ARRAY_LEN(values); i++)
+        strv_add_take(&env,
+                      xasprintf("BELAY_%s=%s", values[i][0], values[i][1] ? values[i][1] : ""));
+    strv_add_take(&env, NULL);
+    return deploy_shell(d, name, command, (const char *const *)env.v, d->o->probe_timeout_ms, err);
 }
 
 /* After the decision a hook changes nothing any more: its failure is a word. */
-static void tell_hook(struct deploy *d)
+static void tell_hook(struct deploy *d, const char *outcome)
 {
-    static const char *const names[] = {[DEPLOY_OUTCOME_NOTHING] = "nothing",
-                                        [DEPLOY_OUTCOME_DONE] = "done",
-                                        [DEPLOY_OUTCOME_RESTORED] = "restored",
-                                        [DEPLOY_OUTCOME_STUCK] = "stuck",
-                                        [DEPLOY_OUTCOME_LOCKED] = "locked"};
     _cleanup_err_ struct err err = {0};
-    bool good = d->result->outcome == DEPLOY_OUTCOME_DONE;
-    if (run_hook(d, good ? "hook after" : "hook on-failure",
-                 good ? d->o->hook_after : d->o->hook_on_failure, names[d->result->outcome],
-                 &err) < 0)
+    bool good = str_eq(outcome, "done");
+    if (run_hook(d, good ? "hook after" : "hook on_failure",
+                 good ? d->o->hook_after : d->o->hook_on_failure, outcome, &err) < 0)
         deploy_say(d, "%s", err.message);
 }
 
 /* ---- the decision ---- */
 
-static int roll_back(struct deploy *d, struct err *failure, struct err *err)
+static int go_back(struct deploy *d, struct err *err)
 {
     double start = now_seconds();
-    err_move(&d->result->failure, failure);
-    if (journal_move(d->journal, d->entry, DEPLOY_ROLLING_BACK, d->result->failure.message, err) <
-            0 ||
-        deploy_ladder(d, err) < 0)
+    if (deploy_ladder(d, err) < 0)
         return -1;
     phase_took(d, "roll back", &start);
-    tell_hook(d);
+    tell_hook(d, d->result->outcome == DEPLOY_OUTCOME_RESTORED ? "restored" : "stuck");
     return 0;
+}
+
+static int roll_back(struct deploy *d, struct err *failure, struct err *err)
+{
+    err_move(&d->result->failure, failure);
+    return journal_move(d->journal, d->entry, DEPLOY_ROLLING_BACK, d->result->failure.message,
+                        err) < 0
+               ? -1
+               : go_back(d, err);
 }
 
 /* From CHECKING to DONE, or down the ladder. */
@@ -294,7 +290,7 @@ static int check_and_decide(struct deploy *d, struct err *err)
         return -1;
     phase_took(d, "check", &start);
     d->result->outcome = DEPLOY_OUTCOME_DONE;
-    tell_hook(d);
+    tell_hook(d, "done");
     return 0;
 }
 
@@ -320,7 +316,12 @@ static int prepare(struct deploy *d, struct err *err)
     if (preflight(d, err) < 0 || check_stop(d, err) < 0)
         return -1;
     phase_took(d, "preflight", &start);
-    if (run_hook(d, "hook before", d->o->hook_before, "begun", err) < 0 || make_bundle(d, err) < 0)
+    d->begun = true;
+    if (run_hook(d, "hook before", d->o->hook_before, "begun", err) < 0) {
+        err->code = ERR_ENV;
+        return -1;
+    }
+    if (make_bundle(d, err) < 0)
         return -1;
     phase_took(d, "bundle", &start);
     return check_stop(d, err) < 0 || deploy_lock_confirm(d->lock, err) < 0 ? -1 : 0;
@@ -370,7 +371,10 @@ static int resume(struct deploy *d, struct err *err)
         /* what is left of its bundle is swept with the next one */
         d->result->outcome = DEPLOY_OUTCOME_NOTHING;
         deploy_say(d, "nothing had been changed");
-        return journal_move(d->journal, e, DEPLOY_ABORTED, "cut off before the upgrade", err);
+        if (journal_move(d->journal, e, DEPLOY_ABORTED, "cut off before the upgrade", err) < 0)
+            return -1;
+        tell_hook(d, "aborted"); /* whether \"before\" had run nobody knows */
+        return 0;
     }
     if (open_old(d, err) < 0 || resume_plan(d, err) < 0)
         return -1;
@@ -397,10 +401,13 @@ static int resume(struct deploy *d, struct err *err)
         if (!differences.n) {
             deploy_say(d, "the database is proved to be what it was");
             d->result->outcome = DEPLOY_OUTCOME_RESTORED;
-            return journal_move(d->journal, e, DEPLOY_RESTORED, NULL, err);
+            if (journal_move(d->journal, e, DEPLOY_RESTORED, NULL, err) < 0)
+                return -1;
+            tell_hook(d, "restored");
+            return 0;
         }
     }
-    return deploy_ladder(d, err);
+    return go_back(d, err);
 }
 
 /* ---- all of it ---- */
@@ -459,6 +466,8 @@ static int run_new(struct deploy *d, struct err *err)
     if (prepare(d, err) < 0) {
         _cleanup_err_ struct err ignored = {0}; /* the first error says more */
         journal_move(d->journal, d->entry, DEPLOY_ABORTED, err->message, &ignored);
+        if (d->begun)
+            tell_hook(d, "aborted");
         return -1;
     }
     return upgrade_and_decide(d, err);

@@ -16,6 +16,7 @@ struct deploy {
     struct deploy_lock *lock;
     struct bundle_reader *bundle; /* once there is one: its manifest is the old state */
     struct revisions current;     /* before the upgrade, complete */
+    bool begun;                   /* the hook before has been called */
     bool untracked;               /* before the upgrade there was no version table */
     struct revisions targets, list;
     struct strv invalid_before; /* constraints and indexes, as check_valid() words them */

@@ -19,6 +19,8 @@
 
 static const char default_dir[] = "belay-bundles";
 
+enum { DEFAULT_PROBE_TIMEOUT_MS = 60000 };
+
 static const char *bundles_dir(const struct settings *s)
 {
     const char *dir = settings_get(s, OPT_BUNDLES);
@@ -156,7 +158,10 @@ static int options_for(const struct database *d, struct expectation *expected, s
 {
     const struct settings *s = &d->cli->settings;
     const char *lost = settings_get(s, OPT_LOST_WRITES);
+    const struct config *c = &d->cli->config;
     settings_list(s, OPT_PROBE, probes);
+    for (size_t i = 0; !settings_get(s, OPT_PROBE) && i < c->probes.n; i++)
+        strv_add(probes, c->probes.v[i]);
     if (probes->n)
         strv_add_take(probes, NULL);
     *expected = (struct expectation){.database = d, .allow_drift = settings_on(s, OPT_ALLOW_DRIFT)};
@@ -178,7 +183,14 @@ static int options_for(const struct database *d, struct expectation *expected, s
         .data = expected,
         .deadline_ms = settings_milliseconds(s, OPT_DEADLINE),
         .probes = probes->n ? (const char *const *)probes->v : NULL,
-        .probe_timeout_ms = 60000,
+        .probe_timeout_ms = settings_get(s, OPT_PROBE_TIMEOUT)
+                                ? settings_milliseconds(s, OPT_PROBE_TIMEOUT)
+                                : DEFAULT_PROBE_TIMEOUT_MS,
+        .after = c->after,
+        .nafter = c->nafter,
+        .hook_before = c->hooks.before,
+        .hook_after = c->hooks.after,
+        .hook_on_failure = c->hooks.on_failure,
         .stop = &interrupt_signal,
     };
     (void)err;

@@ -61,6 +61,14 @@ struct raw_given {
     char *table, *sql, *file, *at;
 };
 
+struct raw_assertion {
+    char *sql, *expect, *name;
+};
+
+struct raw_hooks {
+    char *before, *after, *on_failure;
+};
+
 struct raw {
     char *options[OPT_COUNT];
     char **url_env;
@@ -70,6 +78,11 @@ struct raw {
     struct raw_command *command;
     struct raw_given *rows;
     unsigned rows_count;
+    struct raw_assertion *after;
+    unsigned after_count;
+    char **probes;
+    unsigned probes_count;
+    struct raw_hooks *hooks;
     struct raw_waiver *waivers;
     unsigned waivers_count;
     struct raw_waiver *ignore; /* finding and revision are not in its schema */
@@ -198,12 +211,30 @@ static const cyaml_schema_field_t given_fields[] = {
 };
 static const cyaml_schema_value_t given_value = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_given, given_fields)};
+static const cyaml_schema_field_t assertion_fields[] = {
+    TEXT("sql", NEEDED, struct raw_assertion, sql),
+    TEXT("expect", OPTIONAL, struct raw_assertion, expect),
+    TEXT("name", OPTIONAL, struct raw_assertion, name),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t assertion_value = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_assertion, assertion_fields)};
+static const cyaml_schema_field_t hooks_fields[] = {
+    TEXT("before", OPTIONAL, struct raw_hooks, before),
+    TEXT("after", OPTIONAL, struct raw_hooks, after),
+    TEXT("on_failure", OPTIONAL, struct raw_hooks, on_failure),
+    CYAML_FIELD_END,
+};
 static const cyaml_schema_field_t common_fields[] = {
     LIST("url_env", url_env, &text_value),
     LIST("sqlite_extensions", sqlite_extensions, &text_value),
     CYAML_FIELD_MAPPING_PTR("command", CYAML_FLAG_POINTER | OPTIONAL, struct raw, command,
                             command_fields),
     LIST("rows", rows, &given_value),
+    LIST("after", after, &assertion_value),
+    LIST("probes", probes, &text_value),
+    CYAML_FIELD_MAPPING_PTR("hooks", CYAML_FLAG_POINTER | OPTIONAL, struct raw, hooks,
+                            hooks_fields),
     LIST("waivers", waivers, &waiver_value),
     LIST("ignore", ignore, &ignore_value),
 };
@@ -617,6 +648,32 @@ static int fill_rows(struct config *c, const struct raw *raw, yaml_document_t *d
     return 0;
 }
 
+static int fill_deploy(struct config *c, const struct raw *raw, yaml_document_t *doc,
+                       struct err *err)
+{
+    c->after = xcalloc(raw->after_count + 1, sizeof(*c->after));
+    for (unsigned i = 0; i < raw->after_count; i++) {
+        const struct raw_assertion *a = &raw->after[i];
+        if (!*a->sql) {
+            err_set(err, ERR_CONFIG, "after: \"sql\" is empty");
+            return err_at(err, c->path, item_key_line(doc, "after", i, "sql"), 0);
+        }
+        c->after[c->nafter++] = (struct deploy_assertion){
+            .sql = xstrdup(a->sql),
+            .expect = a->expect ? xstrdup(a->expect) : NULL, /* an empty text is a value */
+            .name = copy_value(a->name),
+        };
+    }
+    copy_list(&c->probes, raw->probes, raw->probes_count);
+    if (raw->hooks)
+        c->hooks = (struct config_hooks){
+            .before = copy_value(raw->hooks->before),
+            .after = copy_value(raw->hooks->after),
+            .on_failure = copy_value(raw->hooks->on_failure),
+        };
+    return 0;
+}
+
 static int fill(struct config *c, const struct raw *raw, yaml_document_t *doc, struct err *err)
 {
     yaml_node_t *root = yaml_document_get_root_node(doc);
@@ -640,7 +697,7 @@ static int fill(struct config *c, const struct raw *raw, yaml_document_t *doc, s
 
     if (raw->command && fill_command(c, raw->command, doc, err) < 0)
         return -1;
-    if (fill_rows(c, raw, doc, err) < 0)
+    if (fill_rows(c, raw, doc, err) < 0 || fill_deploy(c, raw, doc, err) < 0)
         return -1;
 
     c->waivers = xcalloc(raw->waivers_count + 1, sizeof(*c->waivers));
@@ -889,6 +946,16 @@ void config_release(struct config *c)
         free(c->rows[i].at);
     }
     free(c->rows);
+    for (size_t i = 0; i < c->nafter; i++) {
+        free(c->after[i].sql);
+        free(c->after[i].expect);
+        free(c->after[i].name);
+    }
+    free(c->after);
+    strv_release(&c->probes);
+    free(c->hooks.before);
+    free(c->hooks.after);
+    free(c->hooks.on_failure);
     for (size_t i = 0; i < c->nwaivers; i++) {
         struct waiver *w = &c->waivers[i];
         free(w->finding);

@@ -13,6 +13,9 @@
  *     sqlite_extensions: [FILE, ...]   shared libraries that every SQLite session loads
  *     command: {list, up, down, current, up_all, file, version_tables}   for the shell
  *     rows:    [{table, sql or file, at}, ...]   rows given instead of generated ones
+ *     after:   [{sql, expect, name}, ...]   what must hold after a deploy
+ *     probes:  [COMMAND, ...]               shell commands that must end with 0 then
+ *     hooks:   {before, after, on_failure}  shell commands around a deploy
  *     waivers: [{finding, revision, object, reason, expires}, ...]
  *     ignore:  [{object, reason, expires}, ...]
  */
@@ -21,6 +24,7 @@
 
 #include <stddef.h>
 
+#include "backup/deploy.h"
 #include "harness/base/err.h"
 #include "harness/base/str.h"
 #include "runner/roundtrip.h"
@@ -54,6 +58,12 @@ struct config {
     struct config_command *command; /* NULL: none */
     struct config_rows *rows;
     size_t nrows;
+    struct deploy_assertion *after;
+    size_t nafter;
+    struct strv probes;
+    struct config_hooks {
+        char *before, *after, *on_failure; /* NULL: none */
+    } hooks;
     struct waiver *waivers;
     size_t nwaivers;
     struct ignore *ignores;

@@ -175,7 +175,7 @@ static const char deploy_help[] =
 
 #define DEPLOY                                                                                     \
     (O(ALLOW_DRIFT) | O(BUNDLES) | O(DEADLINE) | O(DRILL) | O(ENCRYPT_TO) | O(JOBS) | O(LEVEL) |   \
-     O(LOST_WRITES) | O(PROBE) | O(WAIT))
+     O(LOST_WRITES) | O(PROBE) | O(PROBE_TIMEOUT) | O(WAIT))
 
 const struct command commands[] = {
     {"check", cmd_check, "[DIR]", 0, 1, "prove that every revision goes up, down and up again",

@@ -85,6 +85,8 @@ const struct option_spec option_specs[OPT_COUNT] = {
                     OPTION_MANY, NULL},
     [OPT_PROBE] = {"probe", 0, "COMMAND", "must end with 0 after the upgrade (repeatable)",
                    OPTION_MANY, NULL},
+    [OPT_PROBE_TIMEOUT] = {"probe-timeout", 0, "TIME", "each probe and hook must end within (60s)",
+                           OPTION_CONFIG | OPTION_DURATION, NULL},
     [OPT_PRUNE] = {"prune", 0, NULL, "remove what need not stay", OPTION_SWITCH | OPTION_BARE,
                    NULL},
     [OPT_PYTHON] = {"python", 0, "PROGRAM", "the interpreter of an Alembic project",

@@ -54,6 +54,7 @@ enum option_id {
     OPT_NO_CHECK,
     OPT_OUTPUT,
     OPT_PROBE,
+    OPT_PROBE_TIMEOUT,
     OPT_PRUNE,
     OPT_PYTHON,
     OPT_QUICK,

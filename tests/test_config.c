@@ -56,6 +56,11 @@ START_TEST(everything_that_is_documented_is_read)
                      "rows:\n"
                      "  - {table: public.plans, sql: insert into plans values (1)}\n"
                      "  - {table: posts, file: belay.yaml, at: 4f1c}\n"
+                     "after:\n"
+                     "  - {sql: select count(*) from t, expect: '', name: none}\n"
+                     "  - sql: select 1\n"
+                     "probes: [./alive, ./well]\n"
+                     "hooks: {before: ./off, after: ./on, on_failure: ./tell}\n"
                      "waivers:\n"
                      "  - finding: irreversible\n"
                      "    revision: 20240101\n"
@@ -83,7 +88,7 @@ START_TEST(everything_that_is_documented_is_read)
     ck_assert_uint_eq(c.nwaivers, 2);
     ck_assert_str_eq(c.waivers[0].revision, "20240101");
     ck_assert_str_eq(c.waivers[0].expires, "2028-02-29");
-    ck_assert_int_eq(c.waivers[1].line, 26);
+    ck_assert_int_eq(c.waivers[1].line, 31);
     ck_assert_str_eq(c.waivers[1].object, "index *");
     ck_assert_ptr_null(c.waivers[1].revision);
     ck_assert_uint_eq(c.nrows, 2);
@@ -93,8 +98,17 @@ START_TEST(everything_that_is_documented_is_read)
     ck_assert_int_eq(c.rows[1].line, 20);
     ck_assert_str_eq(c.rows[1].at, "4f1c");
     ck_assert_msg(str_starts(c.rows[1].sql, "# what lasts"), "%s", c.rows[1].sql);
+    ck_assert_uint_eq(c.nafter, 2);
+    ck_assert_str_eq(c.after[0].name, "none");
+    ck_assert_str_eq(c.after[0].expect, "");
+    ck_assert_str_eq(c.after[1].sql, "select 1");
+    ck_assert_ptr_null(c.after[1].expect);
+    ck_assert_uint_eq(c.probes.n, 2);
+    ck_assert_str_eq(c.probes.v[1], "./well");
+    ck_assert_str_eq(c.hooks.before, "./off");
+    ck_assert_str_eq(c.hooks.on_failure, "./tell");
     ck_assert_uint_eq(c.nignores, 1);
-    ck_assert_int_eq(c.ignores[0].line, 30);
+    ck_assert_int_eq(c.ignores[0].line, 35);
     ck_assert_str_eq(c.ignores[0].file, path);
 
     _cleanup_(settings_release) struct settings s = {0};
@@ -167,6 +181,10 @@ static const struct {
     {"rows of no table", "rows:\n  - sql: a\n", "2: rows: \"table\" is missing"},
     {"rows from a file that is not there", "rows:\n  - table: a\n    file: nowhere.sql\n",
      "3: rows: cannot read"},
+    {"an assertion without SQL", "after:\n  - name: a\n", "2: after: \"sql\" is missing"},
+    {"an assertion with empty SQL", "after:\n  - sql: ''\n", "2: after: \"sql\" is empty"},
+    {"an unknown hook", "hooks:\n  on_failed: x\n",
+     "2: unknown key \"on_failed\" (did you mean \"on_failure\"?)"},
     {"twice", "dir: a\nengine: sqlite\ndir: b\n", "key \"dir\" stands twice"},
     {"tab", "dir: a\n\tengine: sqlite\n", "2: found a tab character that violates indentation"},
     {"colon in text", "dir: a: b\n",

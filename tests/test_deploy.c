@@ -380,6 +380,151 @@ START_TEST(a_failed_upgrade_ends_with_the_old_database)
 }
 END_TEST
 
+/* ---- checks of the user's own, hooks ---- */
+
+static const struct change corrupting[] = {
+    {"update people set born = born + 100 where id % 7 = 0",
+     "update people set born = born where id % 7 = 0", false},
+    {0},
+};
+static const char assertion[] = "after:\n"
+                                "  - name: nobody is born tomorrow\n"
+                                "    sql: select count(*) from people where born > 1999\n"
+                                "    expect: 0\n"
+                                "  - sql: select 1 from people\n";
+
+START_TEST(an_assertion_catches_rows_that_a_revision_corrupted)
+{
+    struct world w;
+    world_open(&w, _i, corrupting);
+    write_text(w.dir, "belay.yaml", assertion);
+    _cleanup_free_ char *before = dump(&w);
+    expect_run(&w, "deploy --lost-writes=accept", 4,
+               "assertion \"nobody is born tomorrow\": 42, expected 0");
+    _cleanup_free_ char *after = dump(&w);
+    ck_assert_str_eq(before, after);
+    expect_newest(&w, "rung", "restore");
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(rows_that_may_be_of_others_are_kept_until_somebody_decides)
+{
+    struct world w;
+    world_open(&w, _i, corrupting);
+    write_text(w.dir, "belay.yaml", assertion);
+    _cleanup_free_ char *before = dump(&w);
+    expect_run(&w, "deploy", 5, "rows of people");
+    expect_newest(&w, "state", "stuck");
+    expect_sql(&w, "select count(*) from people where born > 1999", "42");
+    expect_run(&w, "status", 0, "stuck");
+    expect_run(&w, "recover --lost-writes=accept", 4, "the bundle was restored");
+    _cleanup_free_ char *after = dump(&w);
+    ck_assert_str_eq(before, after);
+    expect_newest(&w, "state", "restored");
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(assertions_that_hold_let_a_deploy_pass)
+{
+    struct world w;
+    world_open(&w, FOLDER, two);
+    write_text(w.dir, "belay.yaml",
+               "after:\n  - {sql: select count(*) from people, expect: 300}\n"
+               "  - {sql: \"select ''\", expect: ''}\n"
+               "probes: ['test -n \"$DATABASE_URL\"']\n");
+    expect_run(&w, "deploy", 0, "r1 -> r3");
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(an_assertion_without_a_row_or_that_is_no_sql_fails)
+{
+    static const char *const cases[][2] = {
+        {"select 1 from people where id = 4711", "no row"},
+        {"select 1 from nowhere", "no such table"},
+        {"select null", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct world w;
+        world_open(&w, FOLDER, two);
+        _cleanup_free_ char *yaml =
+            xasprintf("after:\n  - {sql: %s%s}\n", cases[i][0], cases[i][1] ? "" : ", expect: 1");
+        write_text(w.dir, "belay.yaml", yaml);
+        expect_run(&w, "deploy", 4, cases[i][1] ? cases[i][1] : "NULL, expected 1");
+        expect_newest(&w, "rung", "downgrade");
+        world_close(&w);
+    }
+}
+END_TEST
+
+START_TEST(a_probe_that_hangs_is_ended)
+{
+    struct world w;
+    world_open(&w, FOLDER, two);
+    write_text(w.dir, "belay.yaml", "probes: [sleep 1000]\nprobe_timeout: 1s\n");
+    expect_run(&w, "deploy", 4, "did not end within 1 s");
+    expect_newest(&w, "rung", "downgrade");
+    world_close(&w);
+}
+END_TEST
+
+static void expect_file(const struct world *w, const char *name, const char *text)
+{
+    _cleanup_free_ char *path = path_join(w->dir, name), *got = NULL;
+    _cleanup_err_ struct err err = {0};
+    size_t len;
+    ASSERT_OK(file_read_text(path, &got, &len, &err), &err);
+    ck_assert_str_eq(got, text);
+}
+
+#define HOOK "echo \"$BELAY_OUTCOME $BELAY_FROM $BELAY_TO $BELAY_RUNG\" >>told"
+#define HOOKS                                                                                      \
+    "hooks:\n  before: '" HOOK "'\n  after: '" HOOK "'\n"                                          \
+    "  on_failure: 'echo \"$BELAY_OUTCOME $BELAY_RUNG $BELAY_DEPLOY $BELAY_MESSAGE\" >>told'\n"
+
+START_TEST(hooks_hear_what_became_of_it)
+{
+    struct world w;
+    world_open(&w, FOLDER, two);
+    write_text(w.dir, "belay.yaml", HOOKS);
+    expect_run(&w, "deploy --to r2", 0, "r1 -> r2");
+    expect_file(&w, "told", "begun r1 r2 \ndone r1 r2 \n");
+    write_text(w.dir, "told", "");
+    expect_run(&w, "deploy --probe=false", 4, NULL);
+    expect_file(&w, "told", "begun r2 r3 \nrestored downgrade 2 probe \"false\" ended with 1\n");
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(a_hook_before_that_fails_stops_the_deploy_before_it_began)
+{
+    struct world w;
+    world_open(&w, FOLDER, two);
+    _cleanup_free_ char *before = dump(&w);
+    write_text(w.dir, "belay.yaml",
+               "hooks:\n  before: 'echo no; exit 7'\n  on_failure: echo $BELAY_OUTCOME >told\n");
+    expect_run(&w, "deploy", 3, "ended with 7");
+    _cleanup_free_ char *after = dump(&w);
+    ck_assert_str_eq(before, after);
+    expect_newest(&w, "state", "aborted");
+    expect_file(&w, "told", "aborted\n");
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(a_hook_that_fails_afterwards_is_told_and_changes_nothing)
+{
+    struct world w;
+    world_open(&w, FOLDER, two);
+    write_text(w.dir, "belay.yaml", "hooks:\n  after: exit 7\n");
+    expect_run(&w, "deploy", 0, "ended with 7");
+    expect_newest(&w, "state", "done");
+    world_close(&w);
+}
+END_TEST
+
 int main(void)
 {
     const char *why = alembic_suite_begin();
@@ -391,5 +536,13 @@ int main(void)
     SUITE_ADD_LOOP(s, a_database_that_is_not_there_yet_is_made, KINDS);
     SUITE_ADD_LOOP(s, a_dry_run_changes_nothing, KINDS);
     SUITE_ADD_LOOP(s, a_failed_upgrade_ends_with_the_old_database, ARRAY_LEN(failing) * KINDS);
+    SUITE_ADD_LOOP(s, an_assertion_catches_rows_that_a_revision_corrupted, KINDS);
+    SUITE_ADD_LOOP(s, rows_that_may_be_of_others_are_kept_until_somebody_decides, KINDS);
+    SUITE_ADD(s, assertions_that_hold_let_a_deploy_pass);
+    SUITE_ADD(s, an_assertion_without_a_row_or_that_is_no_sql_fails);
+    SUITE_ADD(s, a_probe_that_hangs_is_ended);
+    SUITE_ADD(s, hooks_hear_what_became_of_it);
+    SUITE_ADD(s, a_hook_before_that_fails_stops_the_deploy_before_it_began);
+    SUITE_ADD(s, a_hook_that_fails_afterwards_is_told_and_changes_nothing);
     return suite_run(s);
 }
