@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "harness/base/file.h"
+#include "harness/base/proc.h"
 
 char *dir_new(void)
 {
@@ -134,4 +135,33 @@ size_t dir_count(const char *dir)
         n += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
     closedir(d);
     return n;
+}
+
+char *page_commands(const char *heading)
+{
+    _cleanup_err_ struct err err = {0};
+    _cleanup_free_ char *text = NULL,
+                        *page = path_join(getenv("BELAY_SOURCE_DIR"), "docs/bundle-format.md");
+    ASSERT_OK(file_read(page, &text, NULL, &err), &err);
+    char *section = strstr(text, heading), *end;
+    ck_assert_msg(section != NULL, "the page has no \"%s\"", heading);
+    section++;
+    if ((end = strstr(section, "\n## ")))
+        *end = '\0';
+    struct str commands = {0};
+    for (char *save, *line = strtok_r(section, "\n", &save); line;
+         line = strtok_r(NULL, "\n", &save))
+        if (str_starts(line, "    "))
+            str_addf(&commands, "%s\n", line + 4);
+    return str_take(&commands);
+}
+
+void page_run(const char *dir, const char *const *env, const char *commands)
+{
+    _cleanup_err_ struct err err = {0};
+    _cleanup_proc_result_ struct proc_result r = {0};
+    const char *argv[] = {"sh", "-euc", commands, NULL};
+    ASSERT_OK(proc_run(&(struct proc_options){.argv = argv, .env = env, .dir = dir}, &r, &err),
+              &err);
+    ck_assert_msg(r.status == 0, "%s\n%s%s", commands, str_get(&r.output), str_get(&r.errors));
 }

@@ -26,4 +26,10 @@ void key_write(const char *path, unsigned char byte);
 /* Names in a folder, without "." and "..". */
 size_t dir_count(const char *dir);
 
+/* The indented lines of a section ("\n## ...") of docs/bundle-format.md: what it tells people to type.
+ * The caller owns them. */
+char *page_commands(const char *heading);
+/* Runs them in the folder; they must succeed. env: as struct proc_options has it. */
+void page_run(const char *dir, const char *const *env, const char *commands);
+
 #endif

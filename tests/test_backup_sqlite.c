@@ -8,7 +8,6 @@
 #include "backup/backup.h"
 #include "backup/sqlite_copy.h"
 #include "harness/base/file.h"
-#include "harness/base/proc.h"
 #include "tests/bundle_fixture.h"
 
 /* A folder with a database, its bundle, and what was restored from it. */
@@ -119,35 +118,6 @@ END_TEST
 
 /* ---- without belay ---- */
 
-/* The indented lines of a section of the page: what it tells people to type. */
-static char *commands_of(const char *heading)
-{
-    _cleanup_err_ struct err err = {0};
-    _cleanup_free_ char *text = NULL,
-                        *page = path_join(getenv("BELAY_SOURCE_DIR"), "docs/bundle-format.md");
-    ASSERT_OK(file_read(page, &text, NULL, &err), &err);
-    char *section = strstr(text, heading), *end;
-    ck_assert_msg(section != NULL, "the page has no \"%s\"", heading);
-    section++;
-    if ((end = strstr(section, "\n## ")))
-        *end = '\0';
-    struct str commands = {0};
-    for (char *save, *line = strtok_r(section, "\n", &save); line;
-         line = strtok_r(NULL, "\n", &save))
-        if (str_starts(line, "    "))
-            str_addf(&commands, "%s\n", line + 4);
-    return str_take(&commands);
-}
-
-static void shell(const char *dir, const char *commands)
-{
-    _cleanup_err_ struct err err = {0};
-    _cleanup_proc_result_ struct proc_result r = {0};
-    const char *argv[] = {"sh", "-euc", commands, NULL};
-    ASSERT_OK(proc_run(&(struct proc_options){.argv = argv, .dir = dir}, &r, &err), &err);
-    ck_assert_msg(r.status == 0, "%s\n%s%s", commands, str_get(&r.output), str_get(&r.errors));
-}
-
 START_TEST(the_commands_of_the_page_restore_without_belay)
 {
     struct place p;
@@ -160,7 +130,7 @@ START_TEST(the_commands_of_the_page_restore_without_belay)
         _cleanup_err_ struct err err = {0};
         _cleanup_free_ char *key = path_join(p.dir, "belay.key"),
                             *sealed = path_join(p.dir, "sealed.belay"),
-                            *commands = commands_of("\n## Encryption");
+                            *commands = page_commands("\n## Encryption");
         struct backup_summary s = {0};
         key_write(key, 'k');
         ASSERT_OK(backup_create(
@@ -168,11 +138,11 @@ START_TEST(the_commands_of_the_page_restore_without_belay)
                       &s, &err),
                   &err);
         backup_summary_release(&s);
-        shell(p.dir, commands);
+        page_run(p.dir, NULL, commands);
         ck_assert_uint_eq(verify(&p), 0);
     }
-    _cleanup_free_ char *commands = commands_of("\n## SQLite without belay");
-    shell(p.dir, commands);
+    _cleanup_free_ char *commands = page_commands("\n## SQLite without belay");
+    page_run(p.dir, NULL, commands);
     static const char sum[] = "select count(*) || ' ' || total(a) || ' ' || max(b) from t";
     _cleanup_free_ char *before = query(p.database, sum), *after = query(p.restored, sum);
     ck_assert_str_eq(before, after);
