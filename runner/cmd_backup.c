@@ -285,6 +285,7 @@ int cmd_restore(struct cli *cli, struct err *err)
         .path = path,
         .key_file = settings_get(s, OPT_KEY),
         .url = url,
+        .no_owner = settings_on(s, OPT_NO_OWNER),
         .jobs = settings_number(s, OPT_JOBS),
         .control = transfer_control(&transfer),
     };

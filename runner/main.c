@@ -126,7 +126,8 @@ static const char restore_help[] =
     "Nothing is destroyed first. The bundle is loaded beside the target and compared\n"
     "with its manifest; only then it takes the target's place, in one transaction.\n"
     "What was there is kept as NAME_before_restore_TIME. --to may name an existing\n"
-    "database, an empty one, or one that does not exist yet.\n"
+    "database, an empty one, or one that does not exist yet. --no-owner (PostgreSQL)\n"
+    "needs none of the roles that the bundle names.\n"
     "\n"
     "Exit 0: done; 2: usage, or a damaged bundle; 3: it could not be done: the target\n"
     "is as it was.\n";
@@ -226,7 +227,7 @@ const struct command commands[] = {
     {"verify", cmd_verify, "BUNDLE", 1, 1, "check every byte of a bundle", verify_help,
      COMMON | O(DRILL) | O(FORMAT) | O(JOBS) | O(KEY) | O(SCRATCH_URL), true},
     {"restore", cmd_restore, "BUNDLE", 1, 1, "make a database what a bundle holds", restore_help,
-     COMMON | O(JOBS) | O(KEY) | O(TO), true},
+     COMMON | O(JOBS) | O(KEY) | O(NO_OWNER) | O(TO), true},
     {"bundles", cmd_bundles, "[DIR]", 0, 1, "list bundles, remove old ones", bundles_help,
      COMMON | O(BUNDLES) | O(FORMAT) | O(JOBS) | O(KEEP_DAYS) | O(KEEP_LAST) | O(KEY) | O(PRUNE),
      true},

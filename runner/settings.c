@@ -81,6 +81,8 @@ const struct option_spec option_specs[OPT_COUNT] = {
     [OPT_MIN_REVISION] = {"min-revision", 0, "REV", "never downgrade below REV", OPTION_CONFIG,
                           NULL},
     [OPT_NO_CHECK] = {"no-check", 0, NULL, "do not check the new revision", OPTION_SWITCH, NULL},
+    [OPT_NO_OWNER] = {"no-owner", 0, NULL, "restore without owners and privileges", OPTION_SWITCH,
+                      NULL},
     [OPT_OUTPUT] = {"output", 'o', "FILE", "write to FILE instead of stdout (repeatable)",
                     OPTION_MANY, NULL},
     [OPT_PROBE] = {"probe", 0, "COMMAND", "must end with 0 after the upgrade (repeatable)",

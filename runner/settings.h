@@ -52,6 +52,7 @@ enum option_id {
     OPT_MESSAGE,
     OPT_MIN_REVISION,
     OPT_NO_CHECK,
+    OPT_NO_OWNER,
     OPT_OUTPUT,
     OPT_PROBE,
     OPT_PROBE_TIMEOUT,
