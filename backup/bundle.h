@@ -52,6 +52,8 @@
 #include "harness/base/str.h"
 
 enum { BUNDLE_PART_MAX = 8 << 20 }; /* bytes of a stored member */
+/* Of one with a single huge row: PostgreSQL's rows end at 1 GB. A reader needs no more memory. */
+#define BUNDLE_MEMBER_MAX (UINT64_C(1200) << 20)
 
 struct bundle_writer;
 struct bundle_reader;

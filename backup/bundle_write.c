@@ -85,7 +85,7 @@ static int add(struct bundle_writer *w, struct bundle_member *m, const void *dat
 int bundle_add(struct bundle_writer *w, const char *name, const void *data, size_t len,
                uint64_t raw, uint64_t rows, size_t *ret_position, struct err *err)
 {
-    if (strlen(name) > TAR_NAME_MAX || len > TAR_SIZE_MAX)
+    if (strlen(name) > TAR_NAME_MAX || len > BUNDLE_MEMBER_MAX)
         return err_set(err, ERR_ENV, "%s is too large for a bundle", name);
     XXH128_hash_t hash = XXH3_128bits(data, len);
     struct bundle_member m = {.name = xstrdup(name),

@@ -484,7 +484,7 @@ static int check_members(const struct manifest *m, const char *name, struct err 
         const struct bundle_member *b = &m->members[i];
         if (!name_is_ours(b->name))
             return refuse(name, err, "member %zu has a name that belay does not give", i);
-        if (b->length > TAR_SIZE_MAX || (!str_ends(b->name, ".zst") && b->raw != b->length))
+        if (b->length > BUNDLE_MEMBER_MAX || (!str_ends(b->name, ".zst") && b->raw != b->length))
             return refuse(name, err, "the length of %s", b->name);
         names[i] = b->name;
     }

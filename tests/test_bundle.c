@@ -293,6 +293,7 @@ FORGE(forge_twice, "\"name\":\"data/000001/000002.zst\"", "\"name\":\"data/00000
 FORGE(forge_manifest_name, "\"name\":\"schema/pre-data.sql\"", "\"name\":\"manifest.json\"");
 FORGE(forge_negative, "\"length\":39", "\"length\":-9");
 FORGE(forge_huge, "\"length\":39,\"raw\":39", "\"length\":9223372036854775807,\"raw\":39");
+FORGE(forge_large, "\"length\":39,\"raw\":39", "\"length\":1258291201,\"raw\":1258291201");
 FORGE(forge_other_length, "\"length\":39,\"raw\":39", "\"length\":551,\"raw\":551");
 FORGE(forge_two_owners, "\"parts\":[0]", "\"parts\":[0,1]");
 FORGE(forge_no_owner, "\"parts\":[0]", "\"parts\":[]");
@@ -338,6 +339,7 @@ static const struct {
     {"a member named like the manifest", forge_manifest_name, "a name that belay does not give"},
     {"a negative length", forge_negative, "member 0"},
     {"a huge length", forge_huge, "the length of schema/pre-data.sql"},
+    {"more than any row", forge_large, "the length of schema/pre-data.sql"},
     {"another length", forge_other_length, "other members than its manifest says"},
     {"a part of two objects", forge_two_owners, "the parts of table public.posts"},
     {"a member of no object", forge_no_owner, "a member belongs to no object"},
