@@ -28,7 +28,11 @@ struct alembic_migrator {
     struct sqlite_rows schema; /* as of the last step that told of it */
     bool schema_fresh;         /* which was the last call */
     bool watching;
-    char *backend[2]; /* PostgreSQL: process id and start of the session; NULL: not known */
+    char *backend[2];  /* PostgreSQL: process id and start of the session; NULL: not known */
+    char *process[2];  /* the same, of the last step */
+    char *transaction; /* that the last step began in; NULL: not known */
+    char *shown;       /* for alembic_backend() */
+    bool scratch;
     volatile sig_atomic_t cancelled;
 };
 
@@ -57,6 +61,13 @@ static void end_backend(struct alembic_migrator *m)
                       " where pid = $1::int and backend_start = $2::timestamptz",
                       (const char *const *)m->backend, 2, &done, &ignored);
     forget_backend(m);
+}
+
+static void forget_step(struct alembic_migrator *m)
+{
+    for (size_t i = 0; i < ARRAY_LEN(m->process); i++)
+        free(TAKE_PTR(m->process[i]));
+    free(TAKE_PTR(m->transaction));
 }
 
 static void drop_worker(struct alembic_migrator *m)
@@ -109,7 +120,7 @@ static int need_worker(struct alembic_migrator *m, struct err *err)
 /* A user's own database may take its time; a scratch database holds next to nothing. */
 static int step_timeout(const struct alembic_migrator *m)
 {
-    return m->proof.query ? 0 : -1;
+    return m->scratch ? 0 : -1;
 }
 
 /* ---- env.py ---- */
@@ -220,6 +231,8 @@ static void alembic_close(struct migrator *base)
     alembic_give_back(m->source, m->worker);
     session_state_free(m->state);
     forget_backend(m);
+    forget_step(m);
+    free(m->shown);
     sqlite_rows_release(&m->schema);
     free((char *)m->proof.query);
     free((char *)m->proof.answer);
@@ -238,6 +251,7 @@ static int alembic_open(const struct source *s, const struct engine *e, const ch
     m->engine = e;
     m->url = xstrdup(url);
     m->readonly = db_flags & DB_OPEN_READONLY;
+    m->scratch = db_flags & DB_OPEN_SCRATCH;
     if (proof)
         m->proof = (struct db_proof){xstrdup(proof->query), xstrdup(proof->answer)};
     if (need_open(m, err) < 0)
@@ -249,6 +263,22 @@ static int alembic_open(const struct source *s, const struct engine *e, const ch
 static void alembic_watch(struct migrator *m)
 {
     self(m)->watching = true;
+}
+
+static bool alembic_rolled_back(struct migrator *base)
+{
+    struct alembic_migrator *m = self(base);
+    return !m->scratch &&
+           touched_rolled_back(m->url, m->transaction, (const char *const *)m->process);
+}
+
+static const char *alembic_backend(struct migrator *base)
+{
+    struct alembic_migrator *m = self(base);
+    free(TAKE_PTR(m->shown));
+    if (m->backend[0])
+        m->shown = xasprintf("%s %s", m->backend[0], m->backend[1]);
+    return m->shown;
 }
 
 static struct db *alembic_db(struct migrator *m)
@@ -376,8 +406,20 @@ static int run_step(struct alembic_migrator *m, const struct revision *r,
         json_object_set_new(
             request, "touched",
             json_pack("{s:s, s:s}", "mark", touched_mark_sql, "tell", touched_tell_sql));
+    if (m->watching && !m->scratch && m->engine == &engine_postgres)
+        json_object_set_new(json_object_get(request, "touched"), "transaction",
+                            json_string(touched_transaction_sql));
+    forget_step(m);
+    for (size_t i = 0; i < ARRAY_LEN(m->process); i++)
+        m->process[i] = m->backend[i] ? xstrdup(m->backend[i]) : NULL;
     if (call(m, request, step_timeout(m), &answer, err) < 0)
         return worker_failed(r, direction, result, err);
+    if (json_object_get(answer, "transaction")) {
+        m->transaction = xstrdup(json_string_value(json_object_get(answer, "transaction")));
+        json_decref(TAKE_PTR(answer));
+        if (call(m, NULL, step_timeout(m), &answer, err) < 0)
+            return worker_failed(r, direction, result, err);
+    }
     if (!alembic_answer_ok(answer)) {
         env_ended(m, answer);
         return step_failed(answer, direction, result, err);
@@ -624,6 +666,8 @@ const struct source_ops alembic_source_ops = {
     .migrator_open = alembic_open,
     .close = alembic_close,
     .watch = alembic_watch,
+    .rolled_back = alembic_rolled_back,
+    .backend = alembic_backend,
     .db = alembic_db,
     .schema_rows = alembic_schema_rows,
     .step = alembic_step,

@@ -212,7 +212,8 @@ class Run:
                 del self.project.notices[:]
                 resume(context)
                 watch = request.get("touched")
-                touched = Touched(self.project, context, watch, fetch) if watch else None
+                touched = (Touched(self.project, context, watch, fetch, self.channel.send)
+                           if watch else None)
                 yield self.step(request, touched)
                 settle(context)
                 self.pending = None

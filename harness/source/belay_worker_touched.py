@@ -10,11 +10,12 @@ WRITES = (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE,
 class Touched:
     """What one step touches; value stays None where that cannot be known."""
 
-    def __init__(self, project, context, request, fetch):
+    def __init__(self, project, context, request, fetch, send):
         self.project = project
         self.context = context
         self.request = request  # on PostgreSQL the statements that mark and tell
         self.fetch = fetch
+        self.send = send
         self.value = None
         self.tables = None
 
@@ -23,6 +24,10 @@ class Touched:
         self.project.others = False
         if self.context.dialect.name == "postgresql":
             self.fetch(self.context, self.request["mark"])
+            if "transaction" in self.request:
+                # before anything runs: belay must know it should this process die
+                number = self.fetch(self.context, self.request["transaction"])[0]
+                self.send({"transaction": number})
             return
         try:
             # every time: only this makes the driver compile again the statements that it has kept

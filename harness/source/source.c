@@ -191,6 +191,16 @@ void migrator_watch(struct migrator *m)
         m->source->ops->watch(m);
 }
 
+bool migrator_rolled_back(struct migrator *m)
+{
+    return m->source->ops->rolled_back && m->source->ops->rolled_back(m);
+}
+
+const char *migrator_backend(struct migrator *m)
+{
+    return m->source->ops->backend ? m->source->ops->backend(m) : NULL;
+}
+
 struct db *migrator_db(struct migrator *m)
 {
     return m->source->ops->db(m);

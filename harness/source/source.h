@@ -154,6 +154,21 @@ DEFINE_CLEANUP(struct migrator *, migrator_close);
  */
 void migrator_watch(struct migrator *m);
 
+/*
+ * After a step that failed or was cancelled: whether all that it did was rolled back, as the server
+ * knows of the transaction that the step began in. Ends that transaction where it still runs. Known
+ * on PostgreSQL, after migrator_watch(), on a database that is no scratch database; false also when
+ * the revision ended its transaction by itself, or the server cannot be asked.
+ */
+bool migrator_rolled_back(struct migrator *m);
+
+/*
+ * The server process that serves the migrator now: its id and when it started ("4711 2026-11-21
+ * 05:57:35.123456+00"), so that it can be ended when this process cannot any more. NULL when it is
+ * not known. Owned by the migrator, until its next step.
+ */
+const char *migrator_backend(struct migrator *m);
+
 /* The migrator's own session, to read through between steps; NULL when it is not belay's. */
 struct db *migrator_db(struct migrator *m);
 

@@ -14,8 +14,10 @@ struct source_ops {
                          unsigned db_flags, const struct db_proof *proof, struct migrator **ret,
                          struct err *err);
     void (*close)(struct migrator *m);
-    void (*watch)(struct migrator *m);    /* NULL: what a step touches is never known */
-    struct db *(*db)(struct migrator *m); /* NULL: it has no session that belay can use */
+    void (*watch)(struct migrator *m);          /* NULL: what a step touches is never known */
+    bool (*rolled_back)(struct migrator *m);    /* NULL: never known */
+    const char *(*backend)(struct migrator *m); /* NULL: never known */
+    struct db *(*db)(struct migrator *m);       /* NULL: it has no session that belay can use */
     const struct sqlite_rows *(*schema_rows)(const struct migrator *m); /* NULL: never known */
     int (*step)(struct migrator *m, const struct revision *r, enum step_direction direction,
                 bool keep_session, struct step_result *ret, struct err *err);

@@ -28,6 +28,9 @@ struct sql_migrator {
     struct session_state *state;
     bool watching;
     struct touched_watch *watch; /* SQLite */
+    /* PostgreSQL, not on scratch */
+    char *url, *backend, *process[2];
+    char *transaction; /* that the last step began in; NULL: none, or not known */
 };
 
 static struct sql_migrator *self(struct migrator *m)
@@ -60,7 +63,45 @@ static void sql_close(struct migrator *base)
     touched_watch_free(m->watch);
     db_close(m->db);
     free(m->table);
+    if (m->url)
+        explicit_bzero(m->url, strlen(m->url));
+    free(m->url);
+    free(m->backend);
+    free(m->process[0]);
+    free(m->process[1]);
+    free(m->transaction);
     free(m);
+}
+
+static bool sql_rolled_back(struct migrator *base)
+{
+    struct sql_migrator *m = self(base);
+    _cleanup_err_ struct err ignored = {0}; /* the server is asked in another session */
+    if (m->transaction && db_in_transaction(m->db))
+        db_run(m->db, "rollback", DB_RUN_WHOLE, NULL, &ignored);
+    return touched_rolled_back(m->url, m->transaction, (const char *const *)m->process);
+}
+
+static const char *sql_backend(struct migrator *m)
+{
+    return self(m)->backend;
+}
+
+/* What serves the session, for when it can only be ended from another one. */
+static int read_backend(struct sql_migrator *m, const char *url, struct err *err)
+{
+    _cleanup_rows_ struct rows *rows = NULL;
+    if (m->scratch || db_engine(m->db) != &engine_postgres)
+        return 0;
+    if (db_query(m->db, touched_backend_sql, NULL, 0, &rows, err) < 0)
+        return -1;
+    if (!rows_count(rows))
+        return 0;
+    m->url = xstrdup(url);
+    for (int i = 0; i < 2; i++)
+        m->process[i] = xstrdup(rows_get(rows, 0, i));
+    m->backend = xasprintf("%s %s", m->process[0], m->process[1]);
+    return 0;
 }
 
 static bool has_word(const char *text, const char *word)
@@ -117,7 +158,8 @@ static int sql_open(const struct source *s, const struct engine *e, const char *
     m->format = m->source->format;
     m->scratch = db_flags & DB_OPEN_SCRATCH;
     if (db_open(e, url, db_flags, &m->db, err) < 0 || (proof && db_prove(m->db, proof, err) < 0) ||
-        create_table(m, db_flags, err) < 0 || session_state_read(m->db, &m->state, err) < 0)
+        create_table(m, db_flags, err) < 0 || session_state_read(m->db, &m->state, err) < 0 ||
+        read_backend(m, url, err) < 0)
         return -1;
     *ret = TAKE_PTR(base);
     return 0;
@@ -435,10 +477,15 @@ static int run_in_transaction(struct step *s, const char *record, struct err *er
     _cleanup_free_ char *end =
         xasprintf("%s%s%s%s%scommit", join ? "\n;\n" : "", record ? record : "",
                   record ? ";\n" : "", s->touched ? touched_keep_sql : "", s->touched ? ";\n" : "");
-    int r = join ? 1 : run_own(s, begin, err);
+    /* on a database of the user's the transaction is worth a round trip */
+    bool apart = !join || (s->touched && s->m->url);
+    int r = apart ? run_own(s, begin, err) : 1;
     s->in_transaction = true;
+    if (r == 1 && apart && join &&
+        db_query_text(s->m->db, touched_transaction_sql, NULL, 0, &s->m->transaction, err) < 0)
+        return -1;
     for (size_t i = 0; i < section->n && r == 1; i++)
-        r = run_chunk(s, &section->chunks[i], join && i == 0 ? begin : "",
+        r = run_chunk(s, &section->chunks[i], apart || i ? "" : begin,
                       join && i + 1 == section->n ? end : "", err);
     return r == 1 && !join ? run_own(s, end, err) : r;
 }
@@ -598,6 +645,7 @@ static int sql_step(struct migrator *base, const struct revision *r, enum step_d
     result.outcome = section->empty ? STEP_EMPTY : STEP_OK;
     if (m->watch)
         touched_watch_begin(m->watch);
+    free(TAKE_PTR(m->transaction));
     double start = now();
     int rc = run_step(&s, err);
     result.seconds = now() - start;
@@ -635,6 +683,8 @@ const struct source_ops sql_source_ops = {
     .migrator_open = sql_open,
     .close = sql_close,
     .watch = sql_watch,
+    .rolled_back = sql_rolled_back,
+    .backend = sql_backend,
     .db = sql_db,
     .step = sql_step,
     .straight = sql_straight,

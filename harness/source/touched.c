@@ -4,6 +4,7 @@
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- PostgreSQL ---- */
 
@@ -95,6 +96,35 @@ int touched_read(struct db *db, struct step_touched *ret, struct err *err)
             touched_add(ret, &engine_postgres, rows_get(rows, i, 0), rows_get(rows, i, 1));
     ret->known = rows_count(rows) > 0 && *rows_get(rows, 0, 2);
     return 0;
+}
+
+/* txid_*: the names that every version has. */
+const char touched_transaction_sql[] = "select pg_catalog.txid_current()";
+const char touched_backend_sql[] = "select pid, backend_start from pg_catalog.pg_stat_activity"
+                                   " where pid = pg_catalog.pg_backend_pid()";
+
+enum { ENDING_MS = 10000, ENDING_STEP_MS = 20 };
+
+bool touched_rolled_back(const char *url, const char *transaction, const char *const backend[2])
+{
+    static const char end[] = "select pg_terminate_backend(pid) from pg_stat_activity"
+                              " where pid = $1::int and backend_start = $2::timestamptz";
+    _cleanup_err_ struct err ignored = {0}; /* then it is not known */
+    _cleanup_db_ struct db *db = NULL;
+    if (!transaction || db_open(&engine_postgres, url, DB_OPEN_DEFAULT, &db, &ignored) < 0)
+        return false;
+    for (int waited = 0; waited < ENDING_MS; waited += ENDING_STEP_MS) {
+        _cleanup_free_ char *status = NULL, *done = NULL;
+        if (db_query_text(db, "select txid_status($1::bigint)", &transaction, 1, &status,
+                          &ignored) < 0)
+            return false;
+        if (!str_eq(status, "in progress"))
+            return str_eq(status, "aborted");
+        if (backend[0] && db_query_text(db, end, backend, 2, &done, &ignored) < 0)
+            return false;
+        nanosleep(&(struct timespec){.tv_nsec = ENDING_STEP_MS * 1000000L}, NULL);
+    }
+    return false;
 }
 
 /* ---- SQLite ---- */

@@ -29,6 +29,15 @@ int touched_read(struct db *db, struct step_touched *ret, struct err *err);
 /* What touched_tell_sql gave. */
 int touched_parse(const char *text, struct step_touched *ret, struct err *err);
 
+/*
+ * Whether the transaction that touched_transaction_sql named was rolled back. A session that still runs it is
+ * ended: backend is its process id and start, as touched_backend_sql gives them. False when it was
+ * committed, or nobody knows.
+ */
+extern const char touched_transaction_sql[]; /* within the transaction; gives it an id */
+extern const char touched_backend_sql[];     /* two columns */
+bool touched_rolled_back(const char *url, const char *transaction, const char *const backend[2]);
+
 struct touched_watch;
 struct touched_watch *touched_watch_new(struct db *db);
 void touched_watch_free(struct touched_watch *w); /* before its session is closed */
