@@ -282,9 +282,15 @@ static int roll_back(struct deploy *d, struct err *failure, struct err *err)
 /* From CHECKING to DONE, or down the ladder. */
 static int check_and_decide(struct deploy *d, struct err *err)
 {
-    _cleanup_err_ struct err failure = {0};
+    _cleanup_err_ struct err failure = {0}, lost = {0};
     double start = now_seconds();
-    if (deploy_check(d, &failure) > 0)
+    int failed = deploy_check(d, &failure);
+    if (failed && deploy_lock_confirm(d->lock, &lost) < 0 && deploy_reach(d, &lost) == 0) {
+        /* a server that went away in the middle says nothing against the new state */
+        err_release(&failure);
+        failed = deploy_check(d, &failure);
+    }
+    if (failed)
         return roll_back(d, &failure, err);
     if (journal_move(d->journal, d->entry, DEPLOY_DONE, NULL, err) < 0)
         return -1;
@@ -298,6 +304,7 @@ static int upgrade_and_decide(struct deploy *d, struct err *err)
 {
     _cleanup_err_ struct err failure = {0};
     double start = now_seconds();
+    d->ours.known = true; /* nothing yet */
     if (journal_move(d->journal, d->entry, DEPLOY_UPGRADING, NULL, err) < 0 ||
         deploy_steps(d, &d->list, STEP_UP, &failure, err) < 0)
         return -1;
@@ -376,7 +383,8 @@ static int resume(struct deploy *d, struct err *err)
         tell_hook(d, "aborted"); /* whether \"before\" had run nobody knows */
         return 0;
     }
-    if (open_old(d, err) < 0 || resume_plan(d, err) < 0)
+    if (open_old(d, err) < 0 || resume_plan(d, err) < 0 || deploy_ours_read(d, err) < 0 ||
+        deploy_ours_end(d, err) < 0)
         return -1;
     if (e->state == DEPLOY_UPGRADING) {
         /* the last step may have been committed, and only the word of it be missing */
@@ -395,10 +403,10 @@ static int resume(struct deploy *d, struct err *err)
         return check_and_decide(d, err);
     err_set(&d->result->failure, ERR_SOURCE, "%s", e->message ? e->message : "cut off");
     if (e->state == DEPLOY_STUCK) {
-        _cleanup_strv_ struct strv differences = {0};
-        if (deploy_compare_old(d, &differences, err) < 0)
+        _cleanup_(deploy_differences_release) struct deploy_differences l = {0};
+        if (deploy_compare_old(d, false, &l, err) < 0)
             return -1;
-        if (!differences.n) {
+        if (deploy_is_old(&l)) {
             deploy_say(d, "the database is proved to be what it was");
             d->result->outcome = DEPLOY_OUTCOME_RESTORED;
             if (journal_move(d->journal, e, DEPLOY_RESTORED, NULL, err) < 0)
@@ -419,6 +427,8 @@ static void deploy_release(struct deploy *d)
     revisions_release(&d->targets);
     revisions_release(&d->list);
     strv_release(&d->invalid_before);
+    strv_release(&d->ours.names);
+    free(d->session);
     journal_close(d->journal);
     deploy_lock_free(d->lock);
 }

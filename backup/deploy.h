@@ -70,6 +70,7 @@ struct deploy_options {
     void *data;
     int lock_timeout_ms, statement_timeout_ms, deadline_ms; /* 0: none */
     int lock_retries;
+    int patience_ms; /* for a server that is away while the deploy rolls back; 0: a minute */
     const struct deploy_assertion *after;
     size_t nafter;
     const char *const *probes; /* shell commands that must end with 0; NULL-terminated, or NULL */

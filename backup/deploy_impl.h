@@ -19,6 +19,8 @@ struct deploy {
     bool begun;                   /* the hook before has been called */
     bool untracked;               /* before the upgrade there was no version table */
     struct revisions targets, list;
+    struct step_touched ours;   /* what the steps of this deploy committed to */
+    char *session;              /* the migrator's, as noted in the journal; or NULL */
     struct strv invalid_before; /* constraints and indexes, as check_valid() words them */
 };
 
@@ -30,9 +32,19 @@ void deploy_progress(const struct deploy *d, const char *phase, const char *what
 
 /* ---- deploy_state.c: what a database is at ---- */
 
-/* What keeps the database from being the old one again: objects of the schema, rows of tables, revisions; a line each.
- * None: it is proved equal. */
-int deploy_compare_old(const struct deploy *d, struct strv *ret_differences, struct err *err);
+/* What is different from the old state, a line each. */
+struct deploy_differences {
+    struct strv wrong;  /* schema, revisions, version tables, sequences that went back */
+    struct strv ours;   /* rows of tables that the deploy's own steps wrote to, or may have */
+    struct strv others; /* rows of other tables: somebody else's doing */
+    struct strv moved;  /* sequences that went on, which PostgreSQL never takes back */
+};
+void deploy_differences_release(struct deploy_differences *l);
+/* Nothing wrong and no rows of ours: the old state again. */
+bool deploy_is_old(const struct deploy_differences *l);
+/* everything: also of tables that the deploy did not write to, so that others is filled in. */
+int deploy_compare_old(const struct deploy *d, bool everything, struct deploy_differences *ret,
+                       struct err *err);
 /* What is applied now; in a session that is closed again. *ret_tracked (may be NULL): there is a version
  * table; without one nothing is applied. */
 int deploy_current(const struct deploy *d, struct revisions *ret, struct strv *ret_unknown,
@@ -46,6 +58,20 @@ bool deploy_same_revisions(const struct revisions *a, const struct revisions *b)
  * Every step is noted in the journal before and after. -1: the journal cannot be written. */
 int deploy_steps(struct deploy *d, const struct revisions *list, enum step_direction direction,
                  struct err *ret_failure, struct err *err);
+
+/* ---- deploy_ours.c: what the deploy did itself ---- */
+
+/* Adds what a step committed to; NULL: nothing is known about it. */
+int deploy_ours_add(struct deploy *d, const struct step_touched *touched, struct err *err);
+/* The session that the next step runs in, noted before. */
+int deploy_ours_session(struct deploy *d, struct migrator *m, struct err *err);
+/* What a deploy that was cut off has noted. */
+int deploy_ours_read(struct deploy *d, struct err *err);
+/* Ends the sessions of its steps, wherever they still run: a statement goes on when its belay is gone, and would
+ * commit later. */
+int deploy_ours_end(struct deploy *d, struct err *err);
+/* Waits, with patience, for a server that is away, and has the lock again. */
+int deploy_reach(struct deploy *d, struct err *err);
 
 /* ---- deploy_check.c: is the new state complete? ---- */
 

@@ -10,7 +10,7 @@
 
 #include "backup/backup.h"
 
-enum { DIFFERENCES_KEPT = 20 };
+enum { DIFFERENCES_KEPT = 20, RUNG_TRIES = 5 };
 
 enum verdict {
     NOT_PROVED,
@@ -63,39 +63,19 @@ static int rung_downgrade(struct deploy *d, bool *ret_tried, struct err *err)
     return 0;
 }
 
-/* "rows of public.alembic_version: ...": the upgrade's own. */
-static bool is_version_table(const struct deploy *d, const char *difference)
-{
-    const char *const *tables = source_version_tables(d->o->source);
-    if (!str_starts(difference, "rows of "))
-        return false;
-    _cleanup_free_ char *name = xstrdup(difference + strlen("rows of "));
-    name[strcspn(name, ":")] = '\0';
-    for (size_t i = 0; tables && tables[i]; i++) {
-        const char *bare = strchr(tables[i], '.') ? NULL : strrchr(name, '.');
-        if (strcmp(name, tables[i]) == 0 || (bare && strcmp(bare + 1, tables[i]) == 0))
-            return true;
-    }
-    return false;
-}
-
 /*
- * Whether somebody else wrote since the bundle was taken, as far as it can be told: rows of a table differ that
- * no revision touched. Where rows of a table that one did touch differ, nobody can say whose they are.
+ * Whether somebody else wrote since the bundle was taken, as far as it can be told. Where rows of a table differ that
+ * the upgrade wrote to as well, nobody can say whose they are.
  */
 static int others_wrote(struct deploy *d, struct strv *ret, struct err *err)
 {
-    _cleanup_strv_ struct strv differences = {0};
-    if (d->o->fence)
-        return 0;
-    if (deploy_compare_old(d, &differences, err) < 0)
+    _cleanup_(deploy_differences_release) struct deploy_differences l = {0};
+    if (deploy_compare_old(d, true, &l, err) < 0)
         return -1;
-    for (size_t i = 0; i < differences.n; i++) {
-        bool rows =
-            str_starts(differences.v[i], "rows of ") || str_starts(differences.v[i], "sequence ");
-        if (rows && !is_version_table(d, differences.v[i]))
-            strv_add(ret, differences.v[i]);
-    }
+    for (size_t i = 0; i < l.others.n; i++)
+        strv_add(ret, l.others.v[i]);
+    for (size_t i = 0; i < l.ours.n && !d->o->fence; i++)
+        strv_add(ret, l.ours.v[i]);
     return 0;
 }
 
@@ -122,6 +102,11 @@ static int rung_restore(struct deploy *d, bool *ret_tried, struct err *err)
     if (deploy_lock_confirm(d->lock, err) < 0 || backup_restore(&o, &r, err) < 0)
         return -1;
     *ret_tried = true;
+    if (d->o->engine == &engine_postgres) {
+        /* compared before it took its place; what differs now was written since */
+        strv_release(&d->ours.names);
+        d->ours.known = true;
+    }
     free(d->entry->evidence);
     d->entry->evidence = xstrdup(r.kept);
     if (r.kept)
@@ -135,20 +120,31 @@ static const struct rung ladder[] = {
     {"restore", rung_restore, "the bundle was restored"},
 };
 
+static char *first_of(const struct strv *wrong, const struct strv *more)
+{
+    struct str text = {0};
+    size_t n = wrong->n + more->n;
+    for (size_t i = 0; i < n && i < DIFFERENCES_KEPT; i++)
+        str_addf(&text, "%s%s", i ? "; " : "", i < wrong->n ? wrong->v[i] : more->v[i - wrong->n]);
+    if (n > DIFFERENCES_KEPT)
+        str_addf(&text, "; and %zu more", n - DIFFERENCES_KEPT);
+    return str_take(&text);
+}
+
 static int prove(struct deploy *d, const struct rung *rung, enum verdict *ret, struct err *err)
 {
-    _cleanup_strv_ struct strv differences = {0};
-    if (deploy_compare_old(d, &differences, err) < 0)
+    _cleanup_(deploy_differences_release) struct deploy_differences l = {0};
+    if (deploy_compare_old(d, false, &l, err) < 0)
         return -1;
-    *ret = differences.n ? NOT_PROVED : PROVED;
-    if (*ret == PROVED)
+    *ret = deploy_is_old(&l) ? PROVED : NOT_PROVED;
+    if (*ret == PROVED) {
+        for (size_t i = 0; i < l.moved.n; i++)
+            deploy_say(d, "%s: the server never gives back what a sequence has given",
+                       l.moved.v[i]);
         return 0;
-    _cleanup_str_ struct str text = {0};
-    for (size_t i = 0; i < differences.n && i < DIFFERENCES_KEPT; i++)
-        str_addf(&text, "%s%s", i ? "; " : "", differences.v[i]);
-    if (differences.n > DIFFERENCES_KEPT)
-        str_addf(&text, "; and %zu more", differences.n - DIFFERENCES_KEPT);
-    return journal_note(d->journal, d->entry->id, rung->name, str_get(&text), err);
+    }
+    _cleanup_free_ char *text = first_of(&l.wrong, &l.ours);
+    return journal_note(d->journal, d->entry->id, rung->name, text, err);
 }
 
 /* 1: the database is the old one. */
@@ -173,9 +169,23 @@ static int try_rung(struct deploy *d, const struct rung *rung, struct err *err)
     return verdict == PROVED;
 }
 
+/* The server is away for longer than it is waited for: `belay recover` goes on from here. */
+static int leave_rolling_back(struct deploy *d, struct err *why)
+{
+    deploy_say(d, "%s", why->message);
+    err_hint(&d->result->failure,
+             "the database is between the old and the new state, as far as anybody knows: once the "
+             "server answers, \"belay recover\" goes on");
+    d->result->outcome = DEPLOY_OUTCOME_STUCK;
+    return 0;
+}
+
 int deploy_ladder(struct deploy *d, struct err *err)
 {
-    for (size_t i = 0; i < ARRAY_LEN(ladder); i++) {
+    for (size_t i = 0, tries = 0; i < ARRAY_LEN(ladder);) {
+        _cleanup_err_ struct err away = {0};
+        if (deploy_reach(d, &away) < 0 || deploy_ours_end(d, &away) < 0)
+            return leave_rolling_back(d, &away);
         int rc = try_rung(d, &ladder[i], err);
         if (rc < 0)
             return -1;
@@ -183,6 +193,12 @@ int deploy_ladder(struct deploy *d, struct err *err)
             d->result->outcome = DEPLOY_OUTCOME_RESTORED;
             return journal_move(d->journal, d->entry, DEPLOY_RESTORED, NULL, err);
         }
+        /* a server that went away in the middle says nothing against the rung */
+        bool there = deploy_lock_confirm(d->lock, &away) == 0;
+        if (!there && ++tries < RUNG_TRIES)
+            continue;
+        tries = 0;
+        i++;
     }
     d->result->outcome = DEPLOY_OUTCOME_STUCK;
     return journal_move(d->journal, d->entry, DEPLOY_STUCK, NULL, err);

@@ -72,41 +72,104 @@ static void add_schema(const struct snapshot *old, const struct snapshot *now, s
         strv_add_take(ret, diff_line_text(&lines.v[i], false));
 }
 
-static void add_rows(const struct digest_set *old, const struct digest_set *now, struct strv *ret)
+static bool is_version_table(const struct deploy *d, const char *name)
+{
+    const char *const *tables = source_version_tables(d->o->source);
+    for (size_t i = 0; tables && tables[i]; i++) {
+        const char *bare = strchr(tables[i], '.') ? NULL : strrchr(name, '.');
+        if (strcmp(name, tables[i]) == 0 || (bare && strcmp(bare + 1, tables[i]) == 0))
+            return true;
+    }
+    return false;
+}
+
+/* Whether the sequence went the way it counts; no transaction of PostgreSQL's takes that back. */
+static bool went_on(const struct deploy *d, const struct digest_change *c)
+{
+    const struct object *o = snapshot_find(deploy_old(d)->snapshot, "sequence", c->before->name);
+    const char *increment = o ? object_get(o, "increment") : NULL;
+    bool down = increment && *increment == '-';
+    return d->o->engine == &engine_postgres &&
+           (down ? c->after->next < c->before->next : c->after->next > c->before->next);
+}
+
+static char *change_line(const struct digest_change *c)
+{
+    const char *name = c->before->name;
+    if (c->difference & DIGEST_SEQUENCE)
+        return xasprintf("sequence %s: next value %lld -> %lld", name, (long long)c->before->next,
+                         (long long)c->after->next);
+    if (c->difference & DIGEST_ROWS)
+        return xasprintf("rows of %s: %llu -> %llu", name, (unsigned long long)c->before->sum.rows,
+                         (unsigned long long)c->after->sum.rows);
+    _cleanup_free_ char *columns = strv_join(&c->columns, ", ");
+    return xasprintf("rows of %s: other values%s%s", name, *columns ? " in " : "", columns);
+}
+
+static void add_rows(const struct deploy *d, const struct digest_set *now,
+                     struct deploy_differences *ret)
 {
     _cleanup_(digest_changes_release) struct digest_changes changes = {0};
-    digest_compare(old, now, &changes);
+    digest_compare(&deploy_old(d)->digests, now, &changes);
     for (size_t i = 0; i < changes.n; i++) {
         const struct digest_change *c = &changes.v[i];
         if (c->difference & DIGEST_MISSING)
             continue; /* the schema says so */
-        if (c->difference & DIGEST_SEQUENCE) {
-            strv_add_take(ret, xasprintf("sequence %s: next value %lld -> %lld", c->before->name,
-                                         (long long)c->before->next, (long long)c->after->next));
-        } else if (c->difference & DIGEST_ROWS) {
-            strv_add_take(ret, xasprintf("rows of %s: %llu -> %llu", c->before->name,
-                                         (unsigned long long)c->before->sum.rows,
-                                         (unsigned long long)c->after->sum.rows));
-        } else {
-            _cleanup_free_ char *columns = strv_join(&c->columns, ", ");
-            strv_add_take(ret, xasprintf("rows of %s: other values%s%s", c->before->name,
-                                         *columns ? " in " : "", columns));
-        }
+        const char *name = c->before->name;
+        bool ours = !d->ours.known || strv_has(&d->ours.names, name);
+        struct strv *list = is_version_table(d, name)                            ? &ret->wrong
+                            : (c->difference & DIGEST_SEQUENCE) && went_on(d, c) ? &ret->moved
+                            : ours                                               ? &ret->ours
+                                                                                 : &ret->others;
+        strv_add_take(list, change_line(c));
     }
 }
 
-/* Schema and rows in two reads: whoever writes between them shows up in the rows. */
-int deploy_compare_old(const struct deploy *d, struct strv *ret_differences, struct err *err)
+static int add_revisions(const struct deploy *d, struct strv *ret, struct err *err)
 {
-    const struct manifest *old = deploy_old(d);
+    _cleanup_revisions_ struct revisions now = {0};
+    _cleanup_strv_ struct strv unknown = {0};
+    if (deploy_current(d, &now, &unknown, NULL, err) < 0)
+        return -1;
+    for (size_t i = 0; i < now.n; i++)
+        if (!revisions_has(&d->current, now.v[i]))
+            strv_add_take(ret, xasprintf("revision %s is applied", now.v[i]->id));
+    for (size_t i = 0; i < d->current.n; i++)
+        if (!revisions_has(&now, d->current.v[i]))
+            strv_add_take(ret, xasprintf("revision %s is not applied", d->current.v[i]->id));
+    for (size_t i = 0; i < unknown.n; i++)
+        strv_add_take(ret, xasprintf("revision %s, which the project does not have, is applied",
+                                     unknown.v[i]));
+    return 0;
+}
+
+/* Schema and rows in two reads: whoever writes between them shows up in the rows. */
+int deploy_compare_old(const struct deploy *d, bool everything, struct deploy_differences *ret,
+                       struct err *err)
+{
     _cleanup_db_ struct db *db = NULL;
     _cleanup_snapshot_ struct snapshot *schema = NULL;
     _cleanup_(digest_set_release) struct digest_set rows = {0};
-    if (db_open(d->o->engine, d->o->url, DB_OPEN_READONLY, &db, err) < 0 ||
+    const struct strv *names = d->ours.known && !everything ? &d->ours.names : NULL;
+    if (add_revisions(d, &ret->wrong, err) < 0 ||
+        db_open(d->o->engine, d->o->url, DB_OPEN_READONLY, &db, err) < 0 ||
         schema_read(db, &(struct schema_options){0}, &schema, err) < 0 ||
-        digest_read(db, NULL, &(struct digest_options){0}, &rows, err) < 0)
+        digest_read(db, names, &(struct digest_options){0}, &rows, err) < 0)
         return -1;
-    add_schema(old->snapshot, schema, ret_differences);
-    add_rows(&old->digests, &rows, ret_differences);
+    add_schema(deploy_old(d)->snapshot, schema, &ret->wrong);
+    add_rows(d, &rows, ret);
     return 0;
+}
+
+void deploy_differences_release(struct deploy_differences *l)
+{
+    strv_release(&l->wrong);
+    strv_release(&l->ours);
+    strv_release(&l->others);
+    strv_release(&l->moved);
+}
+
+bool deploy_is_old(const struct deploy_differences *l)
+{
+    return !l->wrong.n && !l->ours.n;
 }

@@ -97,6 +97,15 @@ static void judge(int rc, const struct revision *r, enum step_direction directio
     err_prefix(ret, "%s of %s", direction_name(direction), r->id);
 }
 
+static int note_touched(struct deploy *d, struct migrator *m, bool failed,
+                        const struct step_touched *touched, struct err *err)
+{
+    const struct step_touched nothing = {.known = true};
+    if (!failed)
+        return deploy_ours_add(d, touched, err);
+    return deploy_ours_add(d, migrator_rolled_back(m) ? &nothing : NULL, err);
+}
+
 static int run(struct deploy *d, struct migrator *m, const struct revisions *list,
                enum step_direction direction, struct err *ret_failure, struct err *err)
 {
@@ -108,12 +117,16 @@ static int run(struct deploy *d, struct migrator *m, const struct revisions *lis
         if (direction == STEP_UP && d->o->stop && *d->o->stop)
             return err_set(ret_failure, ERR_INTERRUPTED, "interrupted before %s", r->id), 0;
         deploy_progress(d, name, r->id);
-        if (journal_note(d->journal, d->entry->id, name, r->id, err) < 0)
+        if (deploy_ours_session(d, m, err) < 0 ||
+            journal_note(d->journal, d->entry->id, name, r->id, err) < 0)
             return -1;
         judge(migrator_step(m, r, direction, true, &s, &failed), r, direction, &s, &failed,
               ret_failure);
         _cleanup_free_ char *text = xasprintf("%s: %.3f s", r->id, s.seconds);
+        int rc = note_touched(d, m, err_is_set(ret_failure), &s.touched, err);
         step_result_release(&s);
+        if (rc < 0)
+            return -1;
         if (!err_is_set(ret_failure) &&
             journal_note(d->journal, d->entry->id, "done", text, err) < 0)
             return -1;
@@ -128,6 +141,7 @@ int deploy_steps(struct deploy *d, const struct revisions *list, enum step_direc
     if (migrator_open_own(d->o->source, d->o->engine, d->o->url, DB_OPEN_DEFAULT, &m, ret_failure) <
         0)
         return 0;
+    migrator_watch(m);
     /* nothing may keep the way back from its end */
     struct watch w = {.migrator = m, .stop = direction == STEP_UP ? d->o->stop : NULL};
     if (d->o->deadline_ms) {
