@@ -140,9 +140,21 @@ static int check_readable(struct pg_dump *p, struct err *err)
 
 /* ---- locks and the snapshot ---- */
 
-static bool lock_unavailable(const struct err *err)
+/* The time it takes to get a lock is the same everywhere: asking for a table's size takes one, too. */
+static int lock_failed(const struct pg_dump *p, struct err *err)
 {
-    return strcmp(err->sqlstate, "55P03") == 0;
+    int ms = p->d->options->lock_timeout_ms;
+    if (strcmp(err->sqlstate, "55P03") != 0)
+        return -1;
+    err_set(err, ERR_ENV, "no lock for reading the tables within %d.%d s", ms / 1000,
+            ms % 1000 / 100);
+    return err_hint(err, "another session changes a table, or waits to; try again when it is done");
+}
+
+static int look(struct pg_dump *p, struct err *err)
+{
+    pg_scan_release(&p->scan);
+    return pg_scan_catalog(&p->scan, p->db, err) < 0 ? lock_failed(p, err) : 0;
 }
 
 static int lock_tables(struct pg_dump *p, struct err *err)
@@ -153,16 +165,8 @@ static int lock_tables(struct pg_dump *p, struct err *err)
         for (size_t n = 0; i < s->ntables && n < TABLES_A_LOCK; i++, n++)
             str_addf(&sql, "%s only %s", n ? "," : "lock table", s->tables[i].name);
         str_add(&sql, " in access share mode");
-        if (db_run(p->db, sql.p, DB_RUN_WHOLE, NULL, err) == 0)
-            continue;
-        if (lock_unavailable(err)) {
-            int ms = p->d->options->lock_timeout_ms;
-            err_set(err, ERR_ENV, "no lock for reading the tables within %d.%d s", ms / 1000,
-                    ms % 1000 / 100);
-            err_hint(err,
-                     "another session changes a table, or waits to; try again when it is done");
-        }
-        return -1;
+        if (db_run(p->db, sql.p, DB_RUN_WHOLE, NULL, err) < 0)
+            return lock_failed(p, err);
     }
     return 0;
 }
@@ -170,29 +174,26 @@ static int lock_tables(struct pg_dump *p, struct err *err)
 /* 1 when what there is has changed since it was looked at. */
 static int try_lock(struct pg_dump *p, struct err *err)
 {
-    _cleanup_free_ char *begin =
-        xasprintf("begin isolation level repeatable read, read only; set local lock_timeout = %d",
-                  p->d->options->lock_timeout_ms);
-    if (db_run(p->db, begin, DB_RUN_WHOLE, NULL, err) < 0)
+    if (db_run(p->db, "begin isolation level repeatable read, read only", DB_RUN_WHOLE, NULL, err) <
+        0)
         return -1;
     if (lock_tables(p, err) < 0)
         return strcmp(err->sqlstate, "42P01") == 0 ? 1 : -1;
-    struct pg_scan now;
+    _cleanup_free_ char *before = xstrdup(p->scan.identity);
     if (db_query_text(p->db, "select pg_export_snapshot()", NULL, 0, &p->snapshot, err) < 0 ||
-        pg_scan_catalog(&now, p->db, err) < 0)
+        look(p, err) < 0)
         return -1;
-    bool same = strcmp(now.identity, p->scan.identity) == 0;
-    pg_scan_release(&p->scan);
-    p->scan = now;
-    return same ? 0 : 1;
+    return strcmp(before, p->scan.identity) == 0 ? 0 : 1;
 }
 
 static int lock_and_export(struct pg_dump *p, struct err *err)
 {
-    if (pg_scan_catalog(&p->scan, p->db, err) < 0)
+    _cleanup_free_ char *timeout =
+        xasprintf("set lock_timeout = %d", p->d->options->lock_timeout_ms);
+    if (db_run(p->db, timeout, DB_RUN_WHOLE, NULL, err) < 0)
         return -1;
     for (int i = 0; i < TRIES; i++) {
-        if (check_readable(p, err) < 0)
+        if (look(p, err) < 0 || check_readable(p, err) < 0)
             return -1;
         int r = try_lock(p, err);
         if (r <= 0)
@@ -200,9 +201,6 @@ static int lock_and_export(struct pg_dump *p, struct err *err)
         err_release(err);
         free(TAKE_PTR(p->snapshot));
         if (db_run(p->db, "rollback", DB_RUN_WHOLE, NULL, err) < 0)
-            return -1;
-        pg_scan_release(&p->scan);
-        if (pg_scan_catalog(&p->scan, p->db, err) < 0)
             return -1;
     }
     err_set(err, ERR_ENV, "tables come and go faster than they can be locked");

@@ -241,14 +241,17 @@ static void *end_sessions(void *data)
     return NULL;
 }
 
-/* NAME_before_restore_20261121T043000, of a length that the server keeps. */
-static char *kept_name(const char *name)
+/* NAME_before_restore_20261121T043000, of a length that the server keeps; number: of the second one
+ * within a second, and so on. */
+static char *kept_name(const char *name, int number)
 {
     char when[64];
     time_t now = time(NULL);
     struct tm tm;
     gmtime_r(&now, &tm);
     size_t n = strftime(when, sizeof(when), "_before_restore_%Y%m%dT%H%M%S", &tm);
+    if (number > 1)
+        n += (size_t)snprintf(when + n, sizeof(when) - n, "_%d", number);
     size_t keep = strlen(name);
     if (keep > NAME_MAX_BYTES - n)
         keep = NAME_MAX_BYTES - n;
@@ -312,20 +315,41 @@ static int swap_in(struct db *db, struct db *second, const char *name, const cha
     return err_prefix(err, "the restored database cannot take the place of \"%s\"", name);
 }
 
+static int exists(struct db *db, const char *name, bool *ret, struct err *err)
+{
+    _cleanup_free_ char *there = NULL;
+    if (db_query_text(db, "select 1 from pg_database where datname = $1", (const char *[]){name}, 1,
+                      &there, err) < 0)
+        return -1;
+    *ret = there != NULL;
+    return 0;
+}
+
+static int choose_kept_name(struct db *db, const char *name, char **ret, struct err *err)
+{
+    bool taken = true;
+    for (int i = 1; taken; i++) {
+        free(TAKE_PTR(*ret));
+        *ret = kept_name(name, i);
+        if (exists(db, *ret, &taken, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 int pg_swap(const char *maintenance_url, const char *name, const char *database,
             const struct strv *statements, char **ret_kept, struct err *err)
 {
     _cleanup_db_ struct db *db = NULL, *second = NULL;
-    _cleanup_free_ char *there = NULL;
+    _cleanup_free_ char *kept = NULL;
+    bool there;
     if (db_open(&engine_postgres, maintenance_url, DB_OPEN_DEFAULT, &db, err) < 0 ||
         db_open(&engine_postgres, maintenance_url, DB_OPEN_DEFAULT, &second, err) < 0 ||
         db_run(db, "set synchronous_commit = on; set statement_timeout = 0", DB_RUN_WHOLE, NULL,
                err) < 0 ||
-        db_query_text(db, "select 1 from pg_database where datname = $1", (const char *[]){name}, 1,
-                      &there, err) < 0)
-        return -1;
-    _cleanup_free_ char *kept = there ? kept_name(name) : NULL;
-    if (swap_in(db, second, name, database, kept, statements, err) < 0)
+        exists(db, name, &there, err) < 0 ||
+        (there && choose_kept_name(db, name, &kept, err) < 0) ||
+        swap_in(db, second, name, database, kept, statements, err) < 0)
         return -1;
     *ret_kept = TAKE_PTR(kept);
     return 0;

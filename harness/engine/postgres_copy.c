@@ -57,8 +57,9 @@ int pg_copy_next(struct pg_copy *c, const char **ret_line, size_t *ret_len, stru
         }
         if (r < 0) /* the COPY has ended, or failed: its result tells */
             c->copying = false;
-        else if (r == 0)
-            pg_wait(p);
+        else if (r == 0 && pg_wait(p) < 0)
+            c->copying =
+                false; /* the connection broke: libpq would say for ever that no line has come */
     }
     return 0;
 }
