@@ -105,6 +105,7 @@ void walk_ahead_start(struct walk *w)
     a->descend = o->rows <= 0;
     a->env = w->env;
     a->env.filter = NULL;
+    a->env.watch = false;
     /* signals are for the main thread, whose waits they end */
     sigset_t all, before;
     sigfillset(&all);

@@ -265,8 +265,30 @@ static void report_table(struct report *p, const struct suspect *s)
                                NULL});
 }
 
+/* Where the rows of its table are others, so is its place, and that is said already. */
+static bool follows_its_table(struct walk *w, size_t revision, const char *sequence)
+{
+    static const char sqlite[] = "sqlite_sequence.";
+    const struct object *o = snapshot_find(w->state, "sequence", sequence);
+    const char *owner = o ? object_get(o, "owned by") : NULL;
+    if (o && !owner)
+        owner = object_get(o, "identity of");
+    if (str_starts(sequence, sqlite))
+        owner = sequence + strlen(sqlite);
+    for (size_t i = 0; owner && i < w->rows.nmarks; i++) {
+        const struct rows_mark *m = &w->rows.marks[i];
+        size_t n = strlen(m->table);
+        if (m->revision == revision && strncmp(owner, m->table, n) == 0 &&
+            (owner[n] == '.' || owner[n] == '\0'))
+            return true;
+    }
+    return false;
+}
+
 static void report_sequence(struct report *p, const struct suspect *s)
 {
+    if (follows_its_table(p->w, p->r->position, s->before->name))
+        return;
     int64_t before = s->before->next, after = s->after->next;
     /* forward is away from 0: keys that were given are not given again */
     if (before >= 0 ? after >= before : after <= before)
@@ -388,9 +410,10 @@ static int judge(struct walk *w, const struct rows_suspicion *s,
 {
     struct report p = {w, graph_at(w->graph, s->i), "up and down again", w->result->nfindings,
                        false};
-    for (size_t k = 0; k < changes->n; k++) {
-        const struct digest_change *c = &changes->v[k];
-        if (!still_suspect(w, c) || !is_compared(w, c->before))
+    for (size_t k = 0; k < 2 * changes->n; k++) { /* tables first */
+        const struct digest_change *c = &changes->v[k % changes->n];
+        if (c->before->sequence != (k >= changes->n) || !still_suspect(w, c) ||
+            !is_compared(w, c->before))
             continue;
         struct rows_changes explained = {0};
         struct suspect suspect = {.before = c->before,

@@ -37,6 +37,13 @@ static bool speaks_of_values(const struct err *e)
     return false;
 }
 
+/* Which rows others refer to is an affair of the data alone. */
+static bool speaks_of_references(const struct err *e)
+{
+    return strcmp(e->sqlstate, "23503") == 0 ||
+           (e->message && strstr(e->message, "FOREIGN KEY constraint"));
+}
+
 /*
  * Benign rows know nothing of what the upgrade demands: of a new foreign key, or a list of words. Rows
  * that meet it come down from above: made where the revision is applied, and taken along by its
@@ -56,7 +63,10 @@ static int fitting_rows_pass(struct walk *w, size_t i, const struct err *said, b
         *ret = speaks_of_values(said);
         return 0;
     }
-    return try_step(w, l, i, STEP_UP, ret, err);
+    if (try_step(w, l, i, STEP_UP, ret, err) < 0)
+        return -1;
+    *ret = *ret || speaks_of_references(said);
+    return 0;
 }
 
 int walk_judge_upgrade(struct walk *w, size_t i, const struct err *said, enum rows_guilt *ret,
@@ -81,7 +91,8 @@ int walk_judge_upgrade(struct walk *w, size_t i, const struct err *said, enum ro
     return 0;
 }
 
-int walk_judge_downgrade(struct walk *w, size_t i, enum rows_guilt *ret, struct err *err)
+int walk_judge_downgrade(struct walk *w, size_t i, enum rows_guilt *ret, struct snapshot **ret_down,
+                         struct err *err)
 {
     _cleanup_line_ struct line *l = NULL;
     bool works;
@@ -89,7 +100,7 @@ int walk_judge_downgrade(struct walk *w, size_t i, enum rows_guilt *ret, struct 
         (works && try_step(w, l, i, STEP_DOWN, &works, err) < 0))
         return -1;
     *ret = works ? ROWS_ANY : ROWS_INNOCENT;
-    return 0;
+    return works ? line_read(l, true, ret_down, err) : 0;
 }
 
 /* Revision i taken back from S(i+1) where all tables were filled there. */

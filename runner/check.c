@@ -14,7 +14,7 @@
 #include "runner/terminal.h"
 
 /* Enough for duplicates, NULLs and extremes beside plain values. */
-#define DEFAULT_ROWS 0
+#define DEFAULT_ROWS 6
 
 /* A project that cannot say where its database is may still be checked: the error asks for the
  * engine, which is what matters here. */

@@ -193,13 +193,22 @@ static int compare_rows(struct walk *w, struct pitch *p, const struct strv *touc
     return rc;
 }
 
+static void add_trace(struct walk *w, const struct revision *r, const struct diff *d)
+{
+    struct finding *f = walk_add_difference(w, "downgrade-leaves-trace", r, STEP_DOWN, d,
+                                            "up and down again, the schema is not what it was");
+    f->hint = diff_hint(d);
+}
+
 /* The downgrade did not work. Where there are rows, they may be why. */
 static int downgrade_failed(struct walk *w, size_t i, const struct step_result *s, struct err *err)
 {
     const struct revision *r = graph_at(w->graph, i);
     enum rows_guilt guilt = ROWS_INNOCENT;
+    _cleanup_snapshot_ struct snapshot *down = NULL;
+    _cleanup_diff_ struct diff d = {0};
     if (s->outcome == STEP_FAILED && !s->transaction_open && walk_has_rows(w) &&
-        walk_judge_downgrade(w, i, &guilt, err) < 0)
+        walk_judge_downgrade(w, i, &guilt, &down, err) < 0)
         return -1;
     const char *id = s->outcome == STEP_IRREVERSIBLE ? "irreversible"
                      : guilt == ROWS_INNOCENT        ? "downgrade-fails"
@@ -209,6 +218,8 @@ static int downgrade_failed(struct walk *w, size_t i, const struct step_result *
     if (guilt != ROWS_INNOCENT)
         finding_explain(f, "the downgrade works on empty tables and fails on rows that the upgrade "
                            "took along");
+    if (down && walk_differs(w, w->state, down, &d)) /* the one fault does not hide the other */
+        add_trace(w, r, &d);
     return 0;
 }
 
@@ -258,11 +269,8 @@ static int try_downgrade(struct walk *w, struct pitch *p, enum verdict *ret, str
     if (confirm(w, i, p->top, down, NULL, err) < 0 && !w->stopped)
         return -1; /* a walk that must stop here still says what it saw */
     diff_release(&d);
-    if (walk_differs(w, w->state, down, &d)) {
-        struct finding *f = walk_add_difference(w, "downgrade-leaves-trace", r, STEP_DOWN, &d,
-                                                "up and down again, the schema is not what it was");
-        f->hint = diff_hint(&d);
-    }
+    if (walk_differs(w, w->state, down, &d))
+        add_trace(w, r, &d);
     return w->stopped ? -1 : 0;
 }
 
@@ -374,7 +382,7 @@ static int climb_pitch(struct walk *w, struct pitch *p, struct err *err)
         if (walk_rows_read(w, w->line, touched, &w->rows.now, &w->rows.deltas[i], err) < 0)
             return -1;
         row_state_copy(&w->rows.now, &p->first);
-        walk_rows_plan(w, i, &p->before, &p->first);
+        walk_rows_plan(w, i, p->top, &p->before, &p->first);
     }
 
     enum verdict verdict = VERDICT_STAYS;

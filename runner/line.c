@@ -44,8 +44,12 @@ static int open_migrator(struct line *l, struct err *err)
         return 0;
     /* nothing is ever applied to a database that is not proved to be scratch */
     struct db_proof proof = scratch_proof(l->scratch);
-    return migrator_open(l->env->source, l->env->engine, scratch_url(l->scratch), DB_OPEN_SCRATCH,
-                         &proof, &l->migrator, err);
+    if (migrator_open(l->env->source, l->env->engine, scratch_url(l->scratch), DB_OPEN_SCRATCH,
+                      &proof, &l->migrator, err) < 0)
+        return -1;
+    if (l->env->watch)
+        migrator_watch(l->migrator);
+    return 0;
 }
 
 /*

@@ -25,6 +25,7 @@ struct line_env {
     const char *baseline; /* path of an SQL file that runs first, or NULL */
     struct schema_options schema;
     bool full_reads; /* read the whole schema every time */
+    bool watch;      /* steps say which tables they touched */
     /* Called on every snapshot that was read; may replace *s by one with fewer objects. */
     int (*filter)(void *data, struct snapshot **s, struct err *err);
     void *data;

@@ -385,12 +385,12 @@ static void add_summary(struct str *out, const struct check_result *r,
     add_count(&work, r->nrevisions, "revision");
     add_count(&work, r->nsteps, "step");
     str_addf(&work, "%s%s", work.len ? ", " : "", seconds);
-    if (r->rows)
-        str_addf(&work, "%srows: %d, seed %" PRIu64, dot(t), r->rows, r->seed);
     if (r->descent)
         str_addf(&work, "%sdescent: %s", dot(t), r->descent);
     if (r->straight_run)
         str_addf(&work, "%sstraight run: %s", dot(t), r->straight_run);
+    if (r->rows)
+        str_addf(&work, "%srows: %d, seed %" PRIu64, dot(t), r->rows, r->seed);
     text_wrap(out, t, str_get(&work), 0, 2);
     str_addc(out, '\n');
     if (r->kept_url)

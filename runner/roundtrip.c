@@ -141,7 +141,8 @@ static int walk_all(struct walk *w, bool *ret_proved, struct err *err)
         return -1;
     w->state = snapshot_copy(w->base);
     walk_ahead_start(w);
-    if (walk_climb(w, err) < 0 || proved(w, ret_proved, err) < 0)
+    if (walk_climb(w, err) < 0 || proved(w, ret_proved, err) < 0 ||
+        (*ret_proved && walk_rows_proved(w, ret_proved, err) < 0))
         return -1;
     if (!*ret_proved)
         return 0;
@@ -237,6 +238,7 @@ static int check_once(const struct check_options *o, bool full_reads, struct che
                    .roles = true,
                    .instrument = true},
         .full_reads = full_reads,
+        .watch = o->rows > 0,
         .filter = walk_filter,
         .data = &w.policy,
         .stop = o->stop,

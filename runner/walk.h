@@ -55,8 +55,9 @@ struct rows_start {
 
 /* What is filled after a revision was applied. */
 struct rows_fill {
-    bool all;           /* every table that is empty */
-    struct strv tables; /* these */
+    bool all;            /* every table that is empty */
+    struct strv tables;  /* these */
+    struct strv columns; /* new ones of tables with rows: table, column, table, column, ... */
 };
 
 /* Rows that are no evidence: left out of comparisons. */
@@ -205,9 +206,9 @@ const struct strv *walk_rows_touched(const struct walk *w, size_t i, const struc
 /* Reads what a step touched, on a line that is at the state. delta may be NULL. */
 int walk_rows_read(struct walk *w, struct line *l, const struct strv *touched,
                    struct row_state *state, struct row_delta *delta, struct err *err);
-/* Decides what to fill after revision i, from what it did; before and after are states of rows. */
-void walk_rows_plan(struct walk *w, size_t i, const struct row_state *before,
-                    const struct row_state *after);
+/* Decides what to fill after revision i, from what it did: schema and rows after it, rows before. */
+void walk_rows_plan(struct walk *w, size_t i, const struct snapshot *schema,
+                    const struct row_state *before, const struct row_state *after);
 /* Fills the line after revision i as planned, and records R(i+1). */
 int walk_rows_fill(struct walk *w, size_t i, struct err *err);
 /* Records R(upto) of a line that took the place of another. */
@@ -223,6 +224,8 @@ void walk_rows_add_mark(struct walk *w, size_t revision, const char *table, cons
 bool walk_rows_marked(const struct walk *w, size_t revision, const char *table, const char *column);
 /* A line at S(upto) without rows. In exclusive mode it takes the place of w->line. */
 int walk_empty_line(struct walk *w, size_t upto, struct line **ret, struct err *err);
+/* *ret: reading only what steps touched has missed nothing on the line. */
+int walk_rows_proved(struct walk *w, bool *ret, struct err *err);
 void walk_rows_release(struct walk *w);
 
 /* What the database held before and after, where its tables should be the same. */
@@ -256,7 +259,9 @@ enum rows_guilt {
 /* said: how the upgrade failed. *ret_passing: the rows on which the walk can go on. */
 int walk_judge_upgrade(struct walk *w, size_t i, const struct err *said, enum rows_guilt *ret,
                        enum rows_kind *ret_passing, struct err *err);
-int walk_judge_downgrade(struct walk *w, size_t i, enum rows_guilt *ret, struct err *err);
+/* *ret_down: the schema after the downgrade on empty tables, where it works there. */
+int walk_judge_downgrade(struct walk *w, size_t i, enum rows_guilt *ret, struct snapshot **ret_down,
+                         struct err *err);
 /* A downgrade that worked in the climb fails in the descent, which meets filled rows too. */
 int walk_judge_stop_failure(struct walk *w, size_t i, enum rows_guilt *ret, struct err *err);
 

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/data/compare.h"
 #include "harness/data/generate.h"
 #include "runner/config.h"
 #include "runner/walk.h"
@@ -47,11 +48,25 @@ static void add_relations(struct object *const *v, size_t n, struct strv *names)
             strv_add(names, v[i]->identity);
 }
 
+/* The text of values may change with their type, in tables that nothing touched: labels of an enum. */
+static bool renames_values(const struct delta *d)
+{
+    for (size_t i = 0; i < d->nremoved; i++)
+        if (strcmp(d->removed[i]->kind, "enum") == 0)
+            return true;
+    return false;
+}
+
 const struct strv *walk_rows_touched(const struct walk *w, size_t i, const struct step_result *s,
                                      struct strv *names)
 {
-    if (s->outcome != STEP_EMPTY)
-        return NULL; /* no migrator tells yet */
+    /* SQLite's own table of sequences stands for any of them */
+    if (!s->touched.known || strv_has(&s->touched.names, "sqlite_sequence"))
+        return NULL;
+    for (size_t k = 0; k < s->touched.names.n; k++)
+        strv_add(names, s->touched.names.v[k]);
+    if (renames_values(&w->deltas[i]))
+        return NULL;
     add_relations(w->deltas[i].removed, w->deltas[i].nremoved, names);
     add_relations(w->deltas[i].added, w->deltas[i].nadded, names);
     return names;
@@ -147,6 +162,16 @@ static int fill(struct walk *w, struct line *l, size_t i, const struct strv *tab
         return -1;
     if ((!tables || tables->n) && generate_rows(db, tables, &o, ret, err) < 0)
         return -1;
+    const struct strv *new = i < w->n ? &w->rows.fills[i].columns : NULL;
+    for (size_t k = 0; new &&k < new->n; k += 2) {
+        _cleanup_strv_ struct strv columns = {0};
+        bool any = false;
+        strv_add(&columns, new->v[k + 1]);
+        if (generate_columns(db, new->v[k], &columns, &o, &any, err) < 0)
+            return -1;
+        if (any && !strv_has(&ret->filled, new->v[k]))
+            strv_add(&ret->filled, new->v[k]);
+    }
     if (add_late_rows(w, db, i, &late, err) < 0)
         return -1;
     if (ret_late)
@@ -183,14 +208,37 @@ int walk_rows_begin(struct walk *w, size_t i, struct err *err)
     return walk_rows_read(w, w->line, NULL, &w->rows.now, NULL, err);
 }
 
+static bool have_triggers(const struct snapshot *s, const struct strv *tables);
+
+/* Columns that the revision added to rows that were there. Where a trigger answers to each update,
+ * filling them would change more. */
+static void plan_columns(struct rows_fill *f, const struct snapshot *schema,
+                         const struct digest *before, const struct digest *after)
+{
+    _cleanup_strv_ struct strv table = {0};
+    strv_add(&table, after->name);
+    if (!before || !before->sum.rows || !after->sum.rows || have_triggers(schema, &table))
+        return;
+    for (size_t i = 0; i < after->sum.ncolumns; i++) {
+        const struct digest_column *c = &after->sum.columns[i];
+        bool old = c->generated;
+        for (size_t k = 0; k < before->sum.ncolumns && !old; k++)
+            old = strcmp(before->sum.columns[k].name, c->name) == 0;
+        if (old)
+            continue;
+        strv_add(&f->columns, after->name);
+        strv_add(&f->columns, c->name);
+    }
+}
+
 static bool was_filled(const struct row_state *s, const char *name)
 {
     const struct digest *d = row_state_find(s, name);
     return d && d->sum.rows > 0;
 }
 
-void walk_rows_plan(struct walk *w, size_t i, const struct row_state *before,
-                    const struct row_state *after)
+void walk_rows_plan(struct walk *w, size_t i, const struct snapshot *schema,
+                    const struct row_state *before, const struct row_state *after)
 {
     struct rows_fill *f = &w->rows.fills[i];
     const struct rows_start *last = &w->rows.starts[w->rows.nstarts - 1];
@@ -203,6 +251,8 @@ void walk_rows_plan(struct walk *w, size_t i, const struct row_state *before,
             k++;
         if (k < before->n && before->v[k] == d)
             continue; /* as it was */
+        if (!d->digest.sequence)
+            plan_columns(f, schema, row_state_find(before, d->digest.name), &d->digest);
         if (!d->digest.sequence && d->digest.sum.rows == 0 &&
             (was_filled(before, d->digest.name) || !row_state_find(before, d->digest.name)))
             strv_add(&f->tables, d->digest.name);
@@ -315,8 +365,10 @@ void walk_rows_release(struct walk *w)
     row_state_release(&x->now);
     for (size_t i = 0; x->deltas && i < w->n; i++)
         row_delta_release(&x->deltas[i]);
-    for (size_t i = 0; x->fills && i < w->n; i++)
+    for (size_t i = 0; x->fills && i < w->n; i++) {
         strv_release(&x->fills[i].tables);
+        strv_release(&x->fills[i].columns);
+    }
     for (size_t i = 0; i < x->nmarks; i++) {
         free(x->marks[i].table);
         free(x->marks[i].column);
@@ -327,4 +379,25 @@ void walk_rows_release(struct walk *w)
     free(x->marks);
     strv_release(&x->unfilled);
     line_free(x->empty);
+}
+
+int walk_rows_proved(struct walk *w, bool *ret, struct err *err)
+{
+    struct row_state all = {0};
+    struct digest_set expected, actual;
+    struct digest_changes changes = {0};
+    *ret = true;
+    if (!walk_has_rows(w) || w->env.full_reads || !w->line)
+        return 0;
+    if (walk_rows_read(w, w->line, NULL, &all, NULL, err) < 0)
+        return -1;
+    row_state_view(&w->rows.now, NULL, &expected);
+    row_state_view(&all, NULL, &actual);
+    digest_compare(&expected, &actual, &changes);
+    *ret = changes.n == 0;
+    digest_changes_release(&changes);
+    free(expected.v);
+    free(actual.v);
+    row_state_release(&all);
+    return 0;
 }

@@ -277,7 +277,7 @@ static int fill(struct gen_context *c, struct err *err)
 /* What makes values read and written the same everywhere. Deferrable constraints speak at once.
  * A scratch database has no statistics, and the catalog grows while queries on it stay prepared:
  * they are to use its indexes. */
-static const char begin_postgres[] =
+const char gen_begin_postgres[] =
     "begin; set local timezone = 'UTC'; set local datestyle = 'ISO, YMD';"
     " set local intervalstyle = postgres; set local extra_float_digits = 3;"
     " set local bytea_output = hex; set local standard_conforming_strings = on;"
@@ -288,7 +288,7 @@ static const char begin_postgres[] =
 
 static int run_postgres(struct gen_context *c, const struct strv *names, struct err *err)
 {
-    int r = db_run(c->db, begin_postgres, 0, NULL, err);
+    int r = db_run(c->db, gen_begin_postgres, 0, NULL, err);
     if (r == 0)
         r = gen_read_postgres(c->db, names, c->options->leave_out, &c->schema, err);
     return r == 0 && c->schema.n ? fill(c, err) : r;

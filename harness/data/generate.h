@@ -71,4 +71,13 @@ void generate_report_release(struct generate_report *r);
 int generate_rows(struct db *db, const struct strv *names, const struct generate_options *o,
                   struct generate_report *ret, struct err *err);
 
+/*
+ * Gives values to columns that were added to a table with rows, where they hold one value alone (their
+ * default) or none: in the first o->rows rows by primary key, in one transaction. What the database
+ * refuses stays as it was; so do keys, columns that refer to others, and tables without a primary key. *ret_any
+ * becomes true when something was written.
+ */
+int generate_columns(struct db *db, const char *table, const struct strv *columns,
+                     const struct generate_options *o, bool *ret_any, struct err *err);
+
 #endif

@@ -168,6 +168,9 @@ void gen_table_finish(struct gen_table *t);
 bool gen_reference_is_to(const struct gen_reference *r, const struct gen_table *t);
 bool gen_reference_can_be_null(const struct gen_table *t, const struct gen_reference *r);
 
+/* Begins a transaction in which values are read and written the same everywhere. */
+extern const char gen_begin_postgres[];
+
 /* The readers: only tables that can be written and are empty, or are named. */
 int gen_read_postgres(struct db *db, const struct strv *names, const char *const *leave_out,
                       struct gen_schema *ret, struct err *err);
