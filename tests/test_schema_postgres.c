@@ -335,8 +335,9 @@ static const struct catalog_query *const groups[] = {
 
 START_TEST(queries_are_sql_for_every_version)
 {
-    for (int i = 0; i < 7 * 4; i++) {
-        const struct catalog_text t = {12 + i / 4, i & 1, i & 2};
+    for (int i = 0; i < 7 * 32; i++) {
+        const struct catalog_needs needs = {~0u, i & 4, i & 8, i & 16};
+        const struct catalog_text t = {12 + i / 32, i & 1, i & 2, needs};
         for (size_t g = 0; g < ARRAY_LEN(groups); g++) {
             for (const struct catalog_query *q = groups[g]; q->name; q++) {
                 _cleanup_str_ struct str sql = {0};
@@ -355,10 +356,12 @@ END_TEST
 
 START_TEST(blocks_are_kept_by_version)
 {
-    const struct catalog_text t = {15, false, false};
+    const struct catalog_text t = {.major = 15, .needs = {.gaps = true}};
     _cleanup_str_ struct str s = {0};
-    catalog_expand("a@12{b}@15{c@<16{d}@16{e}f}@<15{g@12{h}i}@super{j}@only{k}{l}@> m", &t, &s);
-    ck_assert_str_eq(s.p, "abcdf{l}@> m");
+    catalog_expand("a@12{b}@15{c@<16{d}@16{e}f}@<15{g@12{h}i}@super{j}@only{k}{l}@> m"
+                   "@gaps{n}@<gaps{o}@rare{p@gaps{q}}@<rare{r}@comments{s}",
+                   &t, &s);
+    ck_assert_str_eq(s.p, "abcdf{l}@> mnr");
 }
 END_TEST
 

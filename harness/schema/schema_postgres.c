@@ -15,25 +15,39 @@
  * The text of catalog queries.
  */
 
-/* True when the condition between '@' and '{' holds. */
-static bool condition_holds(const char *condition, size_t n, const struct catalog_text *t)
+/* The value of a word that a condition can be, as in text: "only{". NULL: it is none. */
+static const bool *word_value(const char *text, const struct catalog_text *t)
 {
-    if (n == 4 && strncmp(condition, "only", n) == 0)
-        return t->only;
-    if (n == 5 && strncmp(condition, "super", n) == 0)
-        return t->superuser;
-    return *condition == '<' ? t->major < atoi(condition + 1) : t->major >= atoi(condition);
+    const struct {
+        const char *word;
+        const bool *value;
+    } words[] = {
+        {"only{", &t->only},       {"super{", &t->superuser},         {"rare{", &t->needs.rare},
+        {"gaps{", &t->needs.gaps}, {"comments{", &t->needs.comments},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (strncmp(text, words[i].word, strlen(words[i].word)) == 0)
+            return words[i].value;
+    return NULL;
 }
 
-/* Length of the condition after '@' when text begins a block, else 0. */
-static size_t condition_length(const char *text)
+/* Length of the condition after '@' when text begins a block, else 0; whether it holds. */
+static size_t condition_length(const char *text, const struct catalog_text *t, bool *ret_holds)
 {
     size_t n = strcspn(text, "{ ");
-    if (text[n] != '{' || n == 0)
+    bool below = *text == '<';
+    const char *p = text + below;
+    if (text[n] != '{' || n <= below)
         return 0;
-    bool version = strspn(text + (*text == '<'), "0123456789") == n - (*text == '<');
-    bool word = strncmp(text, "only{", 5) == 0 || strncmp(text, "super{", 6) == 0;
-    return version || word ? n : 0;
+    if (strspn(p, "0123456789") == n - below) {
+        *ret_holds = (t->major < atoi(p)) == below;
+        return n;
+    }
+    const bool *word = word_value(p, t);
+    if (!word)
+        return 0;
+    *ret_holds = *word != below;
+    return n;
 }
 
 void catalog_expand(const char *sql, const struct catalog_text *t, struct str *ret)
@@ -45,8 +59,9 @@ void catalog_expand(const char *sql, const struct catalog_text *t, struct str *r
         if (!skipping)
             str_addn(ret, sql, plain);
         sql += plain;
-        size_t n = *sql == '@' ? condition_length(sql + 1) : 0;
-        if (n && (skipping || !condition_holds(sql + 1, n, t)))
+        bool holds = false;
+        size_t n = *sql == '@' ? condition_length(sql + 1, t, &holds) : 0;
+        if (n && (skipping || !holds))
             skipping++;
         else if (n)
             depth++;
@@ -173,7 +188,7 @@ static char *array_literal(const char *const *names)
 static int run_query(struct catalog_reader *r, const char *sql, bool only,
                      const char *const *values, struct rows **ret, struct err *err)
 {
-    const struct catalog_text t = {r->version / 10000, r->superuser, only};
+    const struct catalog_text t = {r->version / 10000, r->superuser, only, NEEDS_ALL};
     _cleanup_str_ struct str text = {0};
     catalog_expand(sql, &t, &text);
     int nvalues = strstr(text.p, "$2") ? 2 : strstr(text.p, "$1") ? 1 : 0;
@@ -225,19 +240,19 @@ int catalog_left_out(struct catalog_reader *r, const char *oids, struct err *err
 }
 
 int catalog_read_scopes(struct catalog_reader *r, enum catalog_reach reach, const char *oids,
-                        unsigned wanted, struct snapshot *s, struct err *err)
+                        const struct catalog_needs *needs, struct snapshot *s, struct err *err)
 {
     const struct catalog_query *queries = reach == REACH_RELATION  ? postgres_relation_queries
                                           : reach == REACH_ROUTINE ? postgres_routine_queries
                                                                    : postgres_type_queries;
-    const struct catalog_text t = {r->version / 10000, r->superuser, true};
+    const struct catalog_text t = {r->version / 10000, r->superuser, true, *needs};
     const struct catalog_query *used[MAX_SCOPE_QUERIES];
     struct str text[MAX_SCOPE_QUERIES] = {0};
     const char *sql[MAX_SCOPE_QUERIES] = {0};
     struct rows *rows[MAX_SCOPE_QUERIES] = {0};
     size_t n = 0;
     for (const struct catalog_query *q = queries; q->name; q++) {
-        if (q->reach == REACH_ALL || !(wanted & 1u << (q - queries)))
+        if (q->reach == REACH_ALL || !(needs->queries & 1u << (q - queries)))
             continue;
         assert(n < MAX_SCOPE_QUERIES);
         catalog_expand(q->sql, &t, &text[n]);

@@ -19,6 +19,12 @@
  *     @<14{...}    kept before PostgreSQL 14
  *     @super{...}  kept when the session is a superuser
  *     @only{...}   kept when only the objects in $2 are read
+ *     @rare{...}   kept unless it is known that the relations have nothing of what it reads
+ *     @gaps{...}, @<gaps{...}   kept when columns of the relations may have been dropped, or not
+ *     @comments{...}            kept unless it is known that there are no comments
+ *
+ * The server spends more on preparing to run a query than on the rows of one relation, and that
+ * grows with the query: hence the last three.
  *
  * Blocks nest; other braces may stand outside of blocks only.
  *
@@ -68,17 +74,29 @@ struct catalog_query {
 
 /* Each ends with a NULL name. */
 extern const struct catalog_query postgres_relation_queries[];
+/* Expressions over c of pg_class; the others want postgres_relation_attrs as c.attrs. What follows
+ * from them for a set of relations is struct catalog_needs. */
+extern const char postgres_relation_attrs[], postgres_relation_rare[], postgres_relation_gaps[],
+    postgres_relation_comments[];
 extern const struct catalog_query postgres_routine_queries[];
 extern const struct catalog_query postgres_type_queries[];
 extern const struct catalog_query postgres_search_queries[];
 extern const struct catalog_query postgres_cluster_queries[];
 extern const struct catalog_query postgres_foreign_queries[];
 
+/* What a read of scopes has to ask for. */
+struct catalog_needs {
+    unsigned queries; /* a bit for each query of the kind, in their order */
+    bool rare, gaps, comments;
+};
+#define NEEDS_ALL ((struct catalog_needs){~0u, true, true, true})
+
 /* What decides which blocks of a query's text are kept. */
 struct catalog_text {
     int major; /* of the server */
     bool superuser;
     bool only;
+    struct catalog_needs needs;
 };
 void catalog_expand(const char *sql, const struct catalog_text *t, struct str *ret);
 
@@ -110,11 +128,10 @@ int catalog_transaction(struct catalog_reader *r, const char *begin,
 int catalog_left_out(struct catalog_reader *r, const char *oids, struct err *err);
 /*
  * Adds the objects to s that belong to the scopes of one kind with these oids (an oid[] literal).
- * wanted: a bit for each query of the kind, in their order; the others would find nothing.
+ * What is not needed would find nothing.
  */
 int catalog_read_scopes(struct catalog_reader *r, enum catalog_reach reach, const char *oids,
-                        unsigned wanted, struct snapshot *s, struct err *err);
-#define ALL_QUERIES (~0u)
+                        const struct catalog_needs *needs, struct snapshot *s, struct err *err);
 /* The whole schema, finished; data is a struct snapshot **. */
 int catalog_read_all(struct catalog_reader *r, void *data, struct err *err);
 

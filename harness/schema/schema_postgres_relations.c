@@ -16,6 +16,14 @@
     ") with ordinality u(num, ord) join pg_attribute a on a.attrelid = " attrelid                  \
     " and a.attnum = u.num)"
 
+/*
+ * The beginning of a foreign key's definition up to its columns, and on to what it references. A
+ * name that needs quotes may hold anything: it is read as such.
+ */
+#define QUOTED_OR(others) "(?:\"(?:[^\"]|\"\")*\"|" others ")*"
+#define FOREIGN_KEY "^FOREIGN KEY \\((" QUOTED_OR("[^\")]") ")\\)"
+#define REFERENCES " REFERENCES (" QUOTED_OR("[^\"(]") ")\\((" QUOTED_OR("[^\")]") ")\\)"
+
 /* The index that i of pg_inherits is attached to. */
 #define PARENT_INDEX(oid)                                                                          \
     "(select " NAME("p.relname") " from pg_inherits h join pg_class p on p.oid = h.inhparent "     \
@@ -27,8 +35,9 @@ static const char relations_sql[] =
     "  when 'f' then 'foreign table' else 'table' end,"
     " " NAME("c.relname") ", c.oid, c.oid,"
     " pg_get_userbyid(c.relowner) as owner,"
+    " case when c.relkind in ('r', 'p', 'm') then am.amname end as \"access method\""
+    "@rare{,"
     " case c.relpersistence when 'u' then 'unlogged' end as persistence,"
-    " case when c.relkind in ('r', 'p', 'm') then am.amname end as \"access method\","
     " s.spcname as tablespace,"
     " " OPTIONS("c.reloptions") " as \"option *\","
     " " OPTIONS("t.reloptions") " as \"toast option *\","
@@ -49,10 +58,11 @@ static const char relations_sql[] =
     " case when c.relkind = 'm' and not c.relispopulated then 'yes' end as \"not populated\","
     " quote_ident(fs.srvname) as server,"
     " " FOREIGN_OPTIONS("ft.ftoptions") " as \"foreign option *\","
-    " d.description as comment,"
     " " GRANTS("c.relacl", "acldefault('r', c.relowner)", "c.relowner")
+    "}@comments{, d.description as comment}"
     " from pg_class c join pg_namespace n on n.oid = c.relnamespace"
     " left join pg_am am on am.oid = c.relam"
+    "@rare{"
     " left join pg_tablespace s on s.oid = c.reltablespace"
     " left join pg_class t on t.oid = c.reltoastrelid"
     " left join pg_foreign_table ft on ft.ftrelid = c.oid"
@@ -65,8 +75,8 @@ static const char relations_sql[] =
     "    filter (where not c.relispartition) as inherits"
     "@14{, max(case when i.inhdetachpending then 'yes' end) as detaching}"
     "   from pg_inherits i join pg_class p on p.oid = i.inhparent"
-    "   join pg_namespace n on n.oid = p.relnamespace where i.inhrelid = c.oid) h on true"
-    COMMENT_JOIN("pg_class", "c.oid")
+    "   join pg_namespace n on n.oid = p.relnamespace where i.inhrelid = c.oid) h on true}"
+    "@comments{" COMMENT_JOIN("pg_class", "c.oid") "}"
     " where c.relkind in ('r', 'p', 'v', 'm', 'f') and" RELATION_FILTER;
 
 /*
@@ -76,32 +86,34 @@ static const char relations_sql[] =
 static const char columns_sql[] =
     "select case c.relkind when 'c' then 'attribute' else 'column' end,"
     " " NAME("c.relname") " || '.' || quote_ident(a.attname), c.oid, c.oid,"
-    " row_number() over (partition by a.attrelid order by a.attnum) as position,"
+    "@gaps{ row_number() over (partition by a.attrelid order by a.attnum)}@<gaps{ a.attnum}"
+    "  as position,"
     " format_type(a.atttypid, a.atttypmod) as type,"
-    " case when a.attcollation <> t.typcollation then (select " NAME("l.collname")
+    "@rare{ case when a.attcollation <> t.typcollation then (select " NAME("l.collname")
     "  from pg_collation l join pg_namespace n on n.oid = l.collnamespace"
-    "  where l.oid = a.attcollation) end as collation,"
+    "  where l.oid = a.attcollation) end as collation,}"
     " case when a.attnotnull then 'yes' end as \"not null\","
     " case a.attgenerated when '' then pg_get_expr(ad.adbin, ad.adrelid) end as \"default\","
-    " case a.attgenerated when 's' then pg_get_expr(ad.adbin, ad.adrelid) || ' stored'"
-    "  when 'v' then pg_get_expr(ad.adbin, ad.adrelid) || ' virtual' end as generated,"
+    "@rare{ case a.attgenerated when 's' then pg_get_expr(ad.adbin, ad.adrelid) || ' stored'"
+    "  when 'v' then pg_get_expr(ad.adbin, ad.adrelid) || ' virtual' end as generated,}"
     " case a.attidentity when 'a' then 'always' when 'd' then 'by default' end as identity,"
     " case when a.attstorage <> t.typstorage then case a.attstorage when 'p' then 'plain'"
-    "  when 'e' then 'external' when 'm' then 'main' when 'x' then 'extended' end end as storage,"
+    "  when 'e' then 'external' when 'm' then 'main' when 'x' then 'extended' end end as storage"
+    "@rare{,"
     "@14{ case a.attcompression when 'p' then 'pglz' when 'l' then 'lz4' end as compression,}"
     " case when a.attstattarget >= 0 then a.attstattarget end as statistics,"
     " " OPTIONS("a.attoptions") " as \"option *\","
     " " FOREIGN_OPTIONS("a.attfdwoptions") " as \"foreign option *\","
     " case when a.attinhcount > 0 and not c.relispartition then 'yes' end as inherited,"
     " case when not a.attislocal and not c.relispartition then 'yes' end as \"not local\","
-    " d.description as comment,"
     " " GRANTS("a.attacl", "acldefault('c', c.relowner)", "c.relowner")
+    "}@comments{, d.description as comment}"
     " from pg_class c join pg_namespace n on n.oid = c.relnamespace"
     " join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped"
     " join pg_type t on t.oid = a.atttypid"
     " left join pg_attrdef ad on a.atthasdef and ad.adrelid = c.oid and ad.adnum = a.attnum"
-    " left join pg_description d on d.objoid = c.oid and d.classoid = 'pg_class'::regclass"
-    "  and d.objsubid = a.attnum"
+    "@comments{ left join pg_description d on d.objoid = c.oid"
+    "  and d.classoid = 'pg_class'::regclass and d.objsubid = a.attnum}"
     " where c.relkind in ('r', 'p', 'v', 'm', 'f', 'c') and" RELATION_FILTER;
 
 #define REFERENTIAL_ACTION(action)                                                                 \
@@ -120,22 +132,23 @@ static const char constraints_sql[] =
     " case when k.contype <> 'f' then regexp_replace(pg_get_constraintdef(k.oid),"
     "  '( DEFERRABLE| INITIALLY DEFERRED| NOT VALID| NO INHERIT| NOT ENFORCED)+$', '')"
     "  end as definition,"
-    " case k.contype when 'f' then " COLUMN_NAMES("k.conrelid", "k.conkey") " end as columns,"
-    " case k.contype when 'f' then (select " NAME("r.relname") " from pg_class r"
-    "   join pg_namespace n on n.oid = r.relnamespace where r.oid = k.confrelid)"
-    "  || ' (' || " COLUMN_NAMES("k.confrelid", "k.confkey") " || ')' end as \"references\","
+    " case k.contype when 'f' then substring(pg_get_constraintdef(k.oid) from"
+    "  '" FOREIGN_KEY "') end as columns,"
+    " case k.contype when 'f' then regexp_replace(pg_get_constraintdef(k.oid),"
+    "  '" FOREIGN_KEY REFERENCES ".*$', '\\2 (\\3)') end as \"references\","
     " case when k.contype = 'f' then case k.confmatchtype when 'f' then 'FULL' when 'p' then"
     "  'PARTIAL' else 'SIMPLE' end end as match,"
     " case k.contype when 'f' then " REFERENTIAL_ACTION("k.confupdtype") " end as \"on update\","
     " case k.contype when 'f' then " REFERENTIAL_ACTION("k.confdeltype")
-    "@15{  || coalesce(' (' || " COLUMN_NAMES("k.conrelid", "k.confdelsetcols") " || ')', '')}"
+    "@15{@rare{  || coalesce(' (' || " COLUMN_NAMES("k.conrelid", "k.confdelsetcols") " || ')', '')}}"
     "  end as \"on delete\","
     "@18{ case when k.conperiod then 'yes' end as period,"
     "  case when not k.conenforced then 'yes' end as \"not enforced\",}"
     " case when k.condeferrable then case when k.condeferred then 'initially deferred'"
     "  else 'initially immediate' end end as deferrable,"
     " case when not k.convalidated then 'yes' end as \"not valid\","
-    " case when k.connoinherit and k.contype in ('c', 'n') then 'yes' end as \"no inherit\","
+    " case when k.connoinherit and k.contype in ('c', 'n') then 'yes' end as \"no inherit\""
+    "@rare{,"
     " case when k.coninhcount > 0 and k.contype in ('c', 'n') and not c.relispartition then 'yes'"
     "  end as inherited,"
     " case when not k.conislocal and k.contype in ('c', 'n') and not c.relispartition then 'yes'"
@@ -146,17 +159,16 @@ static const char constraints_sql[] =
     " case when i.indisreplident then 'yes' end as \"replica identity\","
     " case when not i.indisvalid then 'yes' end as invalid,"
     " case when not i.indisready then 'yes' end as \"not ready\","
-    " case when ic.relispartition then " PARENT_INDEX("ic.oid") " end as \"partition of\","
-    " id.description as \"index comment\","
-    " d.description as comment"
+    " case when ic.relispartition then " PARENT_INDEX("ic.oid") " end as \"partition of\"}"
+    "@comments{, id.description as \"index comment\", d.description as comment}"
     " from pg_constraint k join pg_class c on c.oid = k.conrelid"
     " join pg_namespace n on n.oid = c.relnamespace"
-    " left join pg_index i on k.contype in ('p', 'u', 'x') and i.indexrelid = k.conindid"
+    "@rare{ left join pg_index i on k.contype in ('p', 'u', 'x') and i.indexrelid = k.conindid"
     " left join pg_class ic on ic.oid = i.indexrelid"
-    " left join pg_tablespace s on s.oid = ic.reltablespace"
-    " left join pg_description id on id.objoid = ic.oid and id.classoid = 'pg_class'::regclass"
-    "  and id.objsubid = 0"
-    COMMENT_JOIN("pg_constraint", "k.oid")
+    " left join pg_tablespace s on s.oid = ic.reltablespace}"
+    "@comments{ left join pg_description id on k.contype in ('p', 'u', 'x')"
+    "  and id.objoid = k.conindid and id.classoid = 'pg_class'::regclass and id.objsubid = 0"
+    COMMENT_JOIN("pg_constraint", "k.oid") "}"
     " where k.contype <> 't' and not (k.contype = 'f' and k.conparentid <> 0)"
     "  and" RELATION_FILTER "@only{and k.conrelid = any($2)}";
 
@@ -170,7 +182,8 @@ static const char indexes_sql[] =
     " case when i.indisunique then 'yes' end as unique,"
     " substr(pg_get_indexdef(ic.oid), length('CREATE ' || case when i.indisunique then 'UNIQUE '"
     "   else '' end || 'INDEX ' || quote_ident(ic.relname) || ' ON ' || case ic.relkind when 'I'"
-    "   then 'ONLY ' else '' end || " NAME("c.relname") " || ' USING ') + 1) as definition,"
+    "   then 'ONLY ' else '' end || " NAME("c.relname") " || ' USING ') + 1) as definition"
+    "@rare{,"
     " s.spcname as tablespace,"
     " (select json_object_agg(a.attnum, a.attstattarget) from pg_attribute a"
     "  where a.attrelid = ic.oid and a.attstattarget >= 0) as \"statistics of column *\","
@@ -178,12 +191,12 @@ static const char indexes_sql[] =
     " case when i.indisreplident then 'yes' end as \"replica identity\","
     " case when not i.indisvalid then 'yes' end as invalid,"
     " case when not i.indisready then 'yes' end as \"not ready\","
-    " case when ic.relispartition then " PARENT_INDEX("ic.oid") " end as \"partition of\","
-    " d.description as comment"
+    " case when ic.relispartition then " PARENT_INDEX("ic.oid") " end as \"partition of\"}"
+    "@comments{, d.description as comment}"
     " from pg_index i join pg_class ic on ic.oid = i.indexrelid"
     " join pg_class c on c.oid = i.indrelid join pg_namespace n on n.oid = c.relnamespace"
-    " left join pg_tablespace s on s.oid = ic.reltablespace"
-    COMMENT_JOIN("pg_class", "ic.oid")
+    "@rare{ left join pg_tablespace s on s.oid = ic.reltablespace}"
+    "@comments{" COMMENT_JOIN("pg_class", "ic.oid") "}"
     " where c.relkind in ('r', 'p', 'm') and not exists (select from pg_constraint k"
     "   where k.conrelid = i.indrelid and k.conindid = i.indexrelid and k.contype in ('p', 'u', 'x'))"
     "  and" RELATION_FILTER "@only{and i.indrelid = any($2)}";
@@ -269,9 +282,9 @@ static const char sequences_sql[] =
     " q.seqcache as cache,"
     " case when q.seqcycle then 'yes' end as cycle,"
     " case o.deptype when 'a' then o.owner end as \"owned by\","
-    " case o.deptype when 'i' then o.owner end as \"identity of\","
-    " d.description as comment,"
-    " " GRANTS("c.relacl", "acldefault('s', c.relowner)", "c.relowner")
+    " case o.deptype when 'i' then o.owner end as \"identity of\""
+    "@rare{, " GRANTS("c.relacl", "acldefault('s', c.relowner)", "c.relowner") "}"
+    "@comments{, d.description as comment}"
     " from pg_sequence q join pg_class c on c.oid = q.seqrelid"
     " join pg_namespace n on n.oid = c.relnamespace"
     " left join lateral (select p.deptype, " NAME("r.relname") " || '.' || quote_ident(a.attname)"
@@ -280,7 +293,7 @@ static const char sequences_sql[] =
     "   join pg_attribute a on a.attrelid = r.oid and a.attnum = p.refobjsubid"
     "   where p.classid = 'pg_class'::regclass and p.objid = c.oid and p.objsubid = 0"
     "   and p.refclassid = 'pg_class'::regclass and p.deptype in ('a', 'i')) o on true"
-    COMMENT_JOIN("pg_class", "c.oid")
+    "@comments{" COMMENT_JOIN("pg_class", "c.oid") "}"
     " where" RELATION_FILTER "@only{and q.seqrelid = any($2)}";
 
 /* Composite types. Comment and grants are their row type's. */
@@ -295,6 +308,36 @@ static const char composite_types_sql[] =
     " where c.relkind = 'c' and" RELATION_FILTER;
 
 /* clang-format on */
+
+/*
+ * What the blocks @rare, @gaps and @comments render, as conditions on c of pg_class with `attrs`,
+ * what its columns have: each is true whenever one of its blocks has something to say.
+ */
+const char postgres_relation_attrs[] =
+    "case when c.relkind = 'S' then 0 else (select bit_or(case when a.attisdropped then 2"
+    " when a.attcollation not in (0, 100)" /* 100: the default collation; 19, 1003: name, name[] */
+    "  or (a.attcollation <> 0 and (a.atttypid in (19, 1003) or a.atttypid >= 10000))"
+    "  or a.attgenerated <> ''@14{ or a.attcompression <> ''} or a.attstattarget >= 0"
+    "  or a.attoptions is not null or a.attfdwoptions is not null or a.attinhcount > 0"
+    "  or not a.attislocal or a.attacl is not null then 1 else 0 end)"
+    " from pg_attribute a where a.attrelid = c.oid and a.attnum > 0) end";
+const char postgres_relation_rare[] =
+    "c.relkind not in ('r', 'S') or c.relpersistence <> 'p' or c.reltablespace <> 0"
+    " or c.reloptions is not null or c.relacl is not null or c.relispartition"
+    " or c.reloftype <> 0 or (c.relkind = 'r' and c.relreplident <> 'd')"
+    " or c.relrowsecurity or c.relforcerowsecurity or c.attrs & 1 <> 0"
+    " or (c.reltoastrelid <> 0 and (select t.reloptions is not null from pg_class t"
+    "  where t.oid = c.reltoastrelid))"
+    " or exists (select from pg_inherits h where h.inhrelid = c.oid)"
+    "@15{ or exists (select from pg_constraint k where k.conrelid = c.oid"
+    "  and k.confdelsetcols is not null)}"
+    " or (c.relhasindex and exists (select from pg_index i where i.indrelid = c.oid"
+    "  and (i.indisclustered or i.indisreplident or not i.indisvalid or not i.indisready"
+    "   or i.indexprs is not null or (select x.reloptions is not null or x.reltablespace <> 0"
+    "    or x.relispartition from pg_class x where x.oid = i.indexrelid))))";
+const char postgres_relation_gaps[] = "c.attrs & 2 <> 0";
+const char postgres_relation_comments[] =
+    "exists (select from pg_description where objoid >= " FIRST_USER_OID ")";
 
 #define TABLE_LIKE "c.relkind in ('r', 'p', 'v', 'm', 'f')"
 

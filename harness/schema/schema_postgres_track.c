@@ -112,7 +112,8 @@ static const char changes_sql[] =
  * The relations that touched objects ($1 their classes, $2 their oids) are rendered with: an index
  * with its table. Descendants are included, for what is done to a parent may reach them, and the
  * sequences that a table owns. The second column says whether one of them has, or had, descendants;
- * the third, a digit for each query of relations in their order, whether it would find anything.
+ * the third, a digit for each query of relations in their order, whether it would find anything,
+ * then one for each other member of struct catalog_needs.
  * Sub-selects instead of joins, and OFFSET 0, because each row is to be one look into an index.
  */
 static const char resolve_sql[] =
@@ -144,9 +145,10 @@ static const char resolve_sql[] =
     " select array_agg(x.oid), (select bool_or((select c.relhassubclass from pg_class c"
     "  where c.oid = named.oid)) from named), concat(";
 
-static const char resolve_end_sql[] =
-    ") from (select oid from related) x left join lateral (select * from pg_class c"
-    " where c.oid = x.oid offset 0) c on true";
+#define FIND "coalesce(bool_or(%s), false)::int"
+#define RESOLVE_END_SQL                                                                            \
+    ") from (select oid from related) x left join lateral (select *, %s as attrs from pg_class c"  \
+    " where c.oid = x.oid offset 0) c on true"
 
 /* Commands whose reach is the scopes of the objects they name. ALTER TABLE has a longer one when
  * the table has descendants: what it detaches is no longer among them. */
@@ -216,7 +218,8 @@ struct change_log {
     struct oids classes, objects;           /* touched: pairs */
     struct oids relations, routines, types; /* scopes to read again */
     struct strv dropped_columns;            /* identities */
-    unsigned wanted;                        /* queries of relations, see catalog_read_scopes() */
+    struct catalog_needs needs;             /* of relations */
+    bool routines_live, types_live;         /* some of them were not dropped */
     bool alters_table;
     bool unknown; /* the reach is not known: read everything */
 };
@@ -329,6 +332,8 @@ static void change_log_read(struct change_log *l, const struct postgres_tracker 
         }
         l->alters_table |= strcmp(tag, "ALTER TABLE") == 0;
         touch(l, class_oid, (uint32_t)strtoul(oid, NULL, 10));
+        l->routines_live |= !dropped && class_oid == CLASS_PROC;
+        l->types_live |= !dropped && class_oid == CLASS_TYPE;
         if (dropped && strcmp(sub, "0") != 0)
             strv_add(&l->dropped_columns, identity);
         else if (dropped)
@@ -337,15 +342,18 @@ static void change_log_read(struct change_log *l, const struct postgres_tracker 
 }
 
 /* The text of the query that resolve() runs; owned by the caller. */
-static char *resolve_text(void)
+static char *resolve_text(int major)
 {
-    struct str s = {0};
+    _cleanup_str_ struct str s = {0};
     str_add(&s, resolve_sql);
     for (const struct catalog_query *q = postgres_relation_queries; q->name; q++)
-        str_addf(&s, "%scoalesce(bool_or(%s), false)::int",
-                 q == postgres_relation_queries ? "" : ", ", q->when ? q->when : "true");
-    str_add(&s, resolve_end_sql);
-    return str_take(&s);
+        str_addf(&s, FIND ", ", q->when ? q->when : "true");
+    str_addf(&s, FIND ", " FIND ", (%s)::int", postgres_relation_rare, postgres_relation_gaps,
+             postgres_relation_comments);
+    str_addf(&s, RESOLVE_END_SQL, postgres_relation_attrs);
+    struct str expanded = {0};
+    catalog_expand(s.p, &(struct catalog_text){.major = major}, &expanded);
+    return str_take(&expanded);
 }
 
 static int resolve(struct postgres_tracker *t, struct change_log *l, struct err *err)
@@ -358,9 +366,13 @@ static int resolve(struct postgres_tracker *t, struct change_log *l, struct err 
         return -1;
     oids_parse(&l->relations, rows_get(rows, 0, 0));
     const char *finds = rows_get(rows, 0, 2);
-    l->wanted = 0;
-    for (size_t i = 0; finds[i]; i++)
-        l->wanted |= (finds[i] == '1' ? 1u : 0u) << i;
+    size_t i = 0;
+    l->needs.queries = 0;
+    for (const struct catalog_query *q = postgres_relation_queries; q->name; q++, i++)
+        l->needs.queries |= (finds[i] == '1' ? 1u : 0u) << i;
+    l->needs.rare = finds[i] == '1';
+    l->needs.gaps = finds[i + 1] == '1';
+    l->needs.comments = finds[i + 2] == '1';
     if (l->relations.n + l->routines.n + l->types.n > MANY_SCOPES)
         l->unknown = true;
     if (l->alters_table && str_eq(rows_get(rows, 0, 1), "t"))
@@ -450,21 +462,20 @@ static int read_scopes(struct postgres_tracker *t, const struct change_log *l, s
     const struct {
         enum catalog_reach reach;
         const struct oids *oids;
+        struct catalog_needs needs;
+        bool live;
     } scopes[] = {
-        {REACH_RELATION, &l->relations},
-        {REACH_ROUTINE, &l->routines},
-        {REACH_TYPE, &l->types},
+        {REACH_RELATION, &l->relations, l->needs, l->needs.queries != 0},
+        {REACH_ROUTINE, &l->routines, NEEDS_ALL, l->routines_live},
+        {REACH_TYPE, &l->types, NEEDS_ALL, l->types_live},
     };
     for (size_t i = 0; i < ARRAY_LEN(scopes); i++) {
-        if (scopes[i].oids->n == 0)
+        if (!scopes[i].live) /* all of them are gone */
             continue;
         _cleanup_free_ char *oids = oids_literal(scopes[i].oids);
-        unsigned wanted = i == 0 ? l->wanted : ALL_QUERIES;
-        if (wanted == 0) /* all of them are gone */
-            continue;
         if (i == 0 && sort_out(t, scopes[i].oids, oids, err) < 0)
             return -1;
-        if (catalog_read_scopes(&t->reader, scopes[i].reach, oids, wanted, s, err) < 0)
+        if (catalog_read_scopes(&t->reader, scopes[i].reach, oids, &scopes[i].needs, s, err) < 0)
             return -1;
     }
     return snapshot_finish(s, err);
@@ -521,7 +532,7 @@ static int read_everything(struct postgres_tracker *t, struct err *err)
  * given up: from then on everything is read each time. */
 static int take_changes(struct postgres_tracker *t, struct change_log *l, struct err *err)
 {
-    const struct catalog_text text = {t->reader.version / 10000, true, false};
+    const struct catalog_text text = {.major = t->reader.version / 10000};
     _cleanup_str_ struct str sql = {0};
     catalog_expand(changes_sql, &text, &sql);
     _cleanup_rows_ struct rows *rows = NULL;
@@ -591,7 +602,7 @@ int postgres_tracker_new(struct db *db, const struct schema_options *options,
         return -1;
     }
     t->instrumented = options && options->instrument && t->reader.superuser;
-    t->resolve = resolve_text();
+    t->resolve = resolve_text(t->reader.version / 10000);
     /* A copy of an instrumented database has it all, perhaps with rows in its log. */
     if (db_run(db, catalog_settings_sql, DB_RUN_WHOLE, NULL, err) < 0 ||
         (t->instrumented && (postgres_tracker_remove(db, err) < 0 ||
