@@ -151,11 +151,12 @@ int bundle_next(struct bundle_reader *r, size_t *ret, struct err *err)
     if (r->next == r->manifest.nmembers)
         return 0; /* what follows was read, and found to be the end, by bundle_open() */
     const struct bundle_member *m = &r->manifest.members[r->next];
-    unsigned char block[TAR_BLOCK], expected[TAR_BLOCK];
-    tar_header(expected, m->name, m->length);
+    unsigned char block[TAR_BLOCK];
+    char name[TAR_NAME_MAX + 1];
+    uint64_t size;
     if (bundle_in_read(&r->in, block, sizeof(block), err) < 0)
         return -1;
-    if (memcmp(block, expected, sizeof(block)) != 0)
+    if (!tar_header_read(block, name, &size) || strcmp(name, m->name) != 0 || size != m->length)
         return bundle_damaged(r->in.path, err, "the header of %s is not the one it must have",
                               m->name);
     r->unread = m->length + tar_padding(m->length);

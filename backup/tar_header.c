@@ -1,73 +1,78 @@
 #include "backup/tar_header.h"
 
-#include <stdio.h>
+#include <archive.h>
+#include <archive_entry.h>
+#include <assert.h>
 #include <string.h>
 
-/* POSIX.1-1988, "ustar": every field is text. */
-struct ustar {
-    char name[100];
-    char mode[8];
-    char uid[8];
-    char gid[8];
-    char size[12];
-    char mtime[12];
-    char checksum[8];
-    char type;
-    char link[100];
-    char magic[6];
-    char version[2];
-    char user[32];
-    char group[32];
-    char device_major[8];
-    char device_minor[8];
-    char prefix[155];
-    char padding[12];
+#include "harness/base/cleanup.h"
+
+DEFINE_CLEANUP(struct archive *, archive_free);
+DEFINE_CLEANUP(struct archive_entry *, archive_entry_free);
+#define _cleanup_archive_ _cleanup_(cleanup_archive_free)
+#define _cleanup_entry_ _cleanup_(cleanup_archive_entry_free)
+
+struct header {
+    unsigned char *block;
+    size_t have;
 };
-_Static_assert(sizeof(struct ustar) == TAR_BLOCK, "a header is one block");
+
+/* Keeps the header; the zeros that stand for the member's bytes go nowhere. */
+static la_ssize_t take(struct archive *a, void *data, const void *bytes, size_t len)
+{
+    struct header *h = data;
+    size_t room = TAR_BLOCK - h->have, n = len < room ? len : room;
+    (void)a;
+    memcpy(h->block + h->have, bytes, n);
+    h->have += n;
+    return (la_ssize_t)len;
+}
+
+/*
+ * A header at a time, in memory: the members' bytes go to the file and come from it, encrypted or
+ * not, without passing through libarchive. False for what ustar cannot say.
+ */
+static bool make(unsigned char ret[TAR_BLOCK], const char *name, uint64_t size)
+{
+    _cleanup_archive_ struct archive *a = archive_write_new();
+    _cleanup_entry_ struct archive_entry *e = archive_entry_new();
+    struct header h = {.block = ret};
+    archive_entry_set_pathname(e, name);
+    archive_entry_set_filetype(e, AE_IFREG);
+    archive_entry_set_perm(e, 0600);
+    archive_entry_set_size(e, (la_int64_t)size);
+    archive_write_set_format_ustar(a);
+    archive_write_set_bytes_per_block(a, 0); /* at once */
+    return archive_write_open(a, &h, NULL, take, NULL) == ARCHIVE_OK &&
+           archive_write_header(a, e) == ARCHIVE_OK && h.have == TAR_BLOCK;
+}
 
 void tar_header(unsigned char ret[TAR_BLOCK], const char *name, uint64_t size)
 {
-    struct ustar h = {
-        .mode = "0000600",
-        .uid = "0000000",
-        .gid = "0000000",
-        .mtime = "00000000000",
-        .checksum = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' '}, /* how it counts while it is summed */
-        .type = '0',
-        .magic = "ustar",
-        .version = {'0', '0'},
-        .device_major = "0000000",
-        .device_minor = "0000000",
-    };
-    memcpy(h.name, name, strnlen(name, sizeof(h.name)));
-    snprintf(h.size, sizeof(h.size), "%011llo", (unsigned long long)(size & TAR_SIZE_MAX));
-    memcpy(ret, &h, sizeof(h));
-    unsigned sum = 0;
-    for (size_t i = 0; i < sizeof(h); i++)
-        sum += ret[i];
-    snprintf(h.checksum, sizeof(h.checksum), "%06o", sum); /* a NUL and the last blank follow */
-    memcpy(ret, &h, sizeof(h));
+    bool made = make(ret, name, size);
+    assert(made); /* callers keep to TAR_NAME_MAX and TAR_SIZE_MAX */
+    (void)made;
 }
 
 bool tar_header_read(const unsigned char block[TAR_BLOCK], char ret_name[TAR_NAME_MAX + 1],
                      uint64_t *ret_size)
 {
-    struct ustar h;
-    memcpy(&h, block, sizeof(h));
-    char name[TAR_NAME_MAX + 1] = {0};
-    memcpy(name, h.name, sizeof(h.name));
-    uint64_t size = 0;
-    for (size_t i = 0; i < sizeof(h.size) - 1; i++) {
-        if (h.size[i] < '0' || h.size[i] > '7')
-            return false;
-        size = size << 3 | (uint64_t)(h.size[i] - '0');
-    }
+    _cleanup_archive_ struct archive *a = archive_read_new();
+    struct archive_entry *e;
     unsigned char expected[TAR_BLOCK];
-    tar_header(expected, name, size);
-    if (memcmp(expected, block, TAR_BLOCK) != 0)
+    archive_read_support_format_tar(a);
+    if (archive_read_open_memory(a, block, TAR_BLOCK) != ARCHIVE_OK ||
+        archive_read_next_header(a, &e) != ARCHIVE_OK)
         return false;
-    memcpy(ret_name, name, sizeof(name));
-    *ret_size = size;
+    const char *name = archive_entry_pathname(e);
+    la_int64_t size = archive_entry_size(e);
+    if (!name || strlen(name) > TAR_NAME_MAX || size < 0 || (uint64_t)size > TAR_SIZE_MAX)
+        return false;
+    /* of all headers that say the same belay writes one, and reads no other */
+    if (!make(expected, name, (uint64_t)size) || memcmp(expected, block, TAR_BLOCK) != 0)
+        return false;
+    strcpy(ret_name, name);
+    *ret_size = (uint64_t)size;
     return true;
 }
 

@@ -1,6 +1,6 @@
 /*
- * The tar headers of a bundle: POSIX ustar, and of all headers that say the same only this one:
- * regular file, mode 0600, uid, gid and mtime 0, no names of users.
+ * The tar headers of a bundle, made and read by libarchive: POSIX ustar, regular files, mode 0600,
+ * uid, gid and mtime 0.
  */
 #ifndef BELAY_TAR_HEADER_H
 #define BELAY_TAR_HEADER_H
@@ -18,7 +18,7 @@ enum {
 
 /* name: at most TAR_NAME_MAX bytes; size: at most TAR_SIZE_MAX. */
 void tar_header(unsigned char ret[TAR_BLOCK], const char *name, uint64_t size);
-/* Name and size of a header that tar_header() would have made; false for any other block. */
+/* Name and size of such a header; false for any other block, and for a damaged one. */
 bool tar_header_read(const unsigned char block[TAR_BLOCK], char ret_name[TAR_NAME_MAX + 1],
                      uint64_t *ret_size);
 /* Zeros after a member of that size. */

@@ -4,7 +4,7 @@
 # Building belay. `git` is what the scripts and --git-base use.
 packages_build=(
     gcc libc6-dev meson ninja-build pkg-config git
-    libpq-dev libsqlite3-dev libzstd-dev libjansson-dev libcyaml-dev libyaml-dev
+    libpq-dev libsqlite3-dev libzstd-dev libarchive-dev libjansson-dev libcyaml-dev libyaml-dev
     libxxhash-dev libsodium-dev libpg-query-dev
 )
 

@@ -1,3 +1,4 @@
+#include <archive.h>
 #include <cyaml/cyaml.h>
 #include <jansson.h>
 #include <libpq-fe.h>
@@ -34,6 +35,8 @@ int cmd_version(struct cli *cli, struct err *err)
     print_library("libpq", pq, NULL); /* its headers have the version of the server packages only */
     print_library("sqlite", sqlite3_libversion(), SQLITE_VERSION);
     print_library("zstd", ZSTD_versionString(), ZSTD_VERSION_STRING);
+    print_library("libarchive", archive_version_string() + sizeof("libarchive"),
+                  ARCHIVE_VERSION_ONLY_STRING);
     print_library("libsodium", sodium_version_string(), SODIUM_VERSION_STRING);
     print_library("jansson", jansson_version_str(), JANSSON_VERSION);
     print_library("libcyaml", cyaml_version_str, NULL); /* has no version macro */

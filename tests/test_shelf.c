@@ -30,11 +30,17 @@ static void put(const char *dir, const char *name, const char *database, bool da
     }
 }
 
-/* Bundles of one second are in the order of their names: as if each were a day older. */
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct shelf_item *)a)->name, ((const struct shelf_item *)b)->name);
+}
+
+/* The bundles in the order of their names, as if each were a day older than the one before. */
 static void shelf_of(const char *dir, struct shelf *s)
 {
     _cleanup_err_ struct err err = {0};
     ASSERT_OK(shelf_read(dir, NULL, s, &err), &err);
+    qsort(s->v, s->n, sizeof(*s->v), by_name);
     for (size_t i = 0; i < s->n; i++)
         if (!s->v[i].problem)
             s->v[i].time = 1000 * DAY - (time_t)i * DAY;
