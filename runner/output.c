@@ -40,6 +40,7 @@ static const char *format_of_name(const char *path)
         const char *ending, *format;
     } endings[] = {
         {".json", "json"},
+        {".md", "markdown"},
         {".sarif", "sarif"},
         {".txt", "text"},
         {".xml", "junit"},

@@ -32,6 +32,7 @@ typedef void (*report_fn)(const struct check_result *r, const struct report_opti
 void report_text(const struct check_result *r, const struct report_options *o, struct str *out);
 void report_json(const struct check_result *r, const struct report_options *o, struct str *out);
 void report_junit(const struct check_result *r, const struct report_options *o, struct str *out);
+void report_markdown(const struct check_result *r, const struct report_options *o, struct str *out);
 void report_sarif(const struct check_result *r, const struct report_options *o, struct str *out);
 
 /* By the name that --format takes; NULL when unknown. */
@@ -48,6 +49,39 @@ json_t *report_change_json(const char *object, const char *property, const char 
 json_t *report_string(const char *text);
 /* "file:line:col", as far as it is known; "" without a file. The caller owns it. */
 char *report_place(const struct finding *f);
+/* How something went, at a glance. */
+enum mark {
+    MARK_OK,
+    MARK_ERROR,
+    MARK_WARNING,
+    MARK_NOTE,
+    MARK_WAIVED,
+    MARK_REPLAYED,
+    MARK_NOT_RUN,
+};
+const char *report_mark_symbol(enum mark m); /* one column of UTF-8 */
+const char *report_mark_word(enum mark m);   /* "ok", "error", "not-run" */
+enum mark report_finding_mark(const struct finding *f);
+/* worst is the revision's entry of report_worst(). */
+enum mark report_revision_mark(const struct revision_result *r, int worst);
+enum mark report_verdict_mark(const struct check_result *r, const struct report_options *o);
+
+/* Revisions that were only upgraded share a line from so many in a row on. */
+enum { REPORT_REPLAYED_SHOWN = 4 };
+/* How many are in a row from the i-th on. */
+size_t report_count_replayed(const struct check_result *r, size_t i);
+
+/* "12 ms", at most six columns. */
+void report_seconds(double seconds, char *text, size_t size);
+/* What was done: "2 revisions, 11 steps, 805 ms", then descent and the like after separators. */
+void report_work(const struct check_result *r, const char *separator, struct str *out);
+/* "clean", "2 errors, 1 waived", or that there is no verdict. */
+void report_verdict(const struct check_result *r, const struct report_options *o, struct str *out);
+/* A finding as plain lines of any bytes, whole; each ends in a newline. */
+void report_finding_lines(const struct finding *f, struct str *out);
+/* Text for XML 1.0 and HTML: what they cannot hold is replaced or left out. In an attribute newlines
+ * are kept as references. */
+void report_xml(struct str *out, const char *text, bool attribute);
 /* What is wrong, in a line; never NULL. */
 const char *report_message(const struct finding *f);
 /* The file of a finding, or else that of its revision; NULL when neither is known. */

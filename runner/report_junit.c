@@ -9,57 +9,18 @@
 
 #include "harness/base/cleanup.h"
 
-/* Text for XML 1.0, which has no way to write most control characters: they are left out. */
-static void add_escaped(struct str *out, const char *text, bool attribute)
-{
-    _cleanup_free_ char *clean = utf8_clean(text);
-    for (const char *p = clean; *p; p++) {
-        unsigned char c = (unsigned char)*p;
-        if (c == '&')
-            str_add(out, "&amp;");
-        else if (c == '<')
-            str_add(out, "&lt;");
-        else if (c == '>')
-            str_add(out, "&gt;");
-        else if (c == '"')
-            str_add(out, "&quot;");
-        else if (attribute && (c == '\n' || c == '\t'))
-            str_addf(out, "&#%d;", c);
-        else if (c == 0xef && strncmp(p, "\xef\xbf\xbe", 3) >= 0 &&
-                 strncmp(p, "\xef\xbf\xbf", 3) <= 0)
-            p += 2; /* U+FFFE and U+FFFF are no characters */
-        else if (c >= 0x20 || c == '\n' || c == '\t')
-            str_addc(out, *p);
-    }
-}
-
 static void add_attribute(struct str *out, const char *name, const char *value)
 {
     str_addf(out, " %s=\"", name);
-    add_escaped(out, value, true);
+    report_xml(out, value, true);
     str_addc(out, '"');
 }
 
 static void add_finding(struct str *out, const struct finding *f)
 {
     _cleanup_str_ struct str s = {0};
-    str_addf(&s, "%s %s: %s\n", severity_name(f->severity), f->id->id, report_message(f));
-    _cleanup_free_ char *place = report_place(f);
-    if (*place)
-        str_addf(&s, "at %s\n", place);
-    for (size_t i = 0; i < f->nchanges; i++)
-        str_addf(&s, "  %s\n", f->changes[i].text);
-    if (f->statement)
-        str_addf(&s, "statement: %s\n", f->statement);
-    if (*f->sqlstate)
-        str_addf(&s, "SQLSTATE %s\n", f->sqlstate);
-    if (f->detail)
-        str_addf(&s, "detail: %s\n", f->detail);
-    if (f->hint)
-        str_addf(&s, "hint: %s\n", f->hint);
-    if (f->waived_reason)
-        str_addf(&s, "waived: %s\n", f->waived_reason);
-    add_escaped(out, str_get(&s), false);
+    report_finding_lines(f, &s);
+    report_xml(out, str_get(&s), false);
 }
 
 /* The findings of one case; NULL are those of the project. */
@@ -149,7 +110,7 @@ static char add_case(struct str *out, const struct check_result *r, const struct
         add_attribute(out, "message", o->stopped->message);
         str_add(out, ">");
         if (o->stopped->hint)
-            add_escaped(out, o->stopped->hint, false);
+            report_xml(out, o->stopped->hint, false);
         str_add(out, "</error>\n");
     } else {
         outcome = add_outcome(out, r, o, revision);

@@ -4,7 +4,6 @@
  */
 #include "runner/report.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "harness/base/cleanup.h"
@@ -12,40 +11,23 @@
 
 #define LIKE_SHOWN 3     /* findings that say the same, before the rest is counted */
 #define CHANGES_SHOWN 10 /* lines of a diff */
-#define REPLAYED_SHOWN 4 /* from so many on they share a line */
 #define TIMES_WIDTH 22   /* "up 999 ms  down 999 ms" */
 #define ID_WIDTH 26
 
-enum mark {
-    MARK_OK,
-    MARK_ERROR,
-    MARK_WARNING,
-    MARK_NOTE,
-    MARK_WAIVED,
-    MARK_REPLAYED,
-    MARK_NOT_RUN,
-};
-
+/* The marks as text alone, and their colours. */
 static const struct {
-    const char *utf8, *ascii;
+    const char *ascii;
     enum style style;
 } marks[] = {
-    [MARK_OK] = {"✓", "ok  ", STYLE_GREEN},       [MARK_ERROR] = {"✗", "FAIL", STYLE_RED},
-    [MARK_WARNING] = {"!", "warn", STYLE_YELLOW}, [MARK_NOTE] = {"i", "note", STYLE_BLUE},
-    [MARK_WAIVED] = {"~", "waiv", STYLE_DIM},     [MARK_REPLAYED] = {"·", "skip", STYLE_DIM},
-    [MARK_NOT_RUN] = {"-", "none", STYLE_DIM},
+    [MARK_OK] = {"ok  ", STYLE_GREEN},       [MARK_ERROR] = {"FAIL", STYLE_RED},
+    [MARK_WARNING] = {"warn", STYLE_YELLOW}, [MARK_NOTE] = {"note", STYLE_BLUE},
+    [MARK_WAIVED] = {"waiv", STYLE_DIM},     [MARK_REPLAYED] = {"skip", STYLE_DIM},
+    [MARK_NOT_RUN] = {"none", STYLE_DIM},
 };
-
-static enum mark severity_mark(int severity)
-{
-    return severity == SEVERITY_ERROR     ? MARK_ERROR
-           : severity == SEVERITY_WARNING ? MARK_WARNING
-                                          : MARK_NOTE;
-}
 
 static void add_mark(struct str *out, const struct terminal *t, enum mark mark)
 {
-    style_add(out, t, marks[mark].style, t->utf8 ? marks[mark].utf8 : marks[mark].ascii);
+    style_add(out, t, marks[mark].style, t->utf8 ? report_mark_symbol(mark) : marks[mark].ascii);
     str_addc(out, ' ');
 }
 
@@ -72,24 +54,11 @@ static void add_header(struct str *out, const struct check_result *r, const stru
     str_add(out, "\n\n");
 }
 
-/* At most six columns. */
-static void format_seconds(double seconds, char *text, size_t size)
-{
-    if (seconds < 0.0005)
-        snprintf(text, size, "<1 ms");
-    else if (seconds < 0.9995)
-        snprintf(text, size, "%.0f ms", seconds * 1e3);
-    else if (seconds < 99.95)
-        snprintf(text, size, "%.1f s", seconds);
-    else
-        snprintf(text, size, "%.0f s", seconds);
-}
-
 static void add_times(struct str *out, const struct revision_result *r, const struct terminal *t)
 {
     char up[32], down[32];
-    format_seconds(r->up_seconds, up, sizeof(up));
-    format_seconds(r->down_seconds, down, sizeof(down));
+    report_seconds(r->up_seconds, up, sizeof(up));
+    report_seconds(r->down_seconds, down, sizeof(down));
     _cleanup_str_ struct str s = {0};
     if (r->up_seconds > 0)
         str_addf(&s, "up %6s", up);
@@ -98,15 +67,6 @@ static void add_times(struct str *out, const struct revision_result *r, const st
     else if (r->down_seconds > 0)
         str_addf(&s, "%*sdown %6s", s.len ? 2 : 11, "", down);
     style_add(out, t, STYLE_DIM, str_get(&s));
-}
-
-/* The revisions from i on that were only upgraded, one after the other. */
-static size_t count_replayed(const struct check_result *r, size_t i)
-{
-    size_t n = 0;
-    while (i + n < r->nrevisions && r->revisions[i + n].status == REVISION_REPLAYED)
-        n++;
-    return n;
 }
 
 /* Nobody asked about these: with --latest and its like one line for all of them is enough. */
@@ -141,17 +101,13 @@ static void add_revisions(struct str *out, const struct check_result *r,
     _cleanup_free_ int *worst = report_worst(r);
     for (size_t i = 0; i < r->nrevisions; i++) {
         const struct revision_result *rev = &r->revisions[i];
-        size_t replayed = o->verbose ? 0 : count_replayed(r, i);
-        if (replayed >= REPLAYED_SHOWN) {
+        size_t replayed = o->verbose ? 0 : report_count_replayed(r, i);
+        if (replayed >= REPORT_REPLAYED_SHOWN) {
             add_replayed(out, r, i, replayed, t);
             i += replayed - 1;
             continue;
         }
-        enum mark mark = rev->status == REVISION_REPLAYED   ? MARK_REPLAYED
-                         : rev->status == REVISION_NOT_RUN  ? MARK_NOT_RUN
-                         : worst[i] >= 0                    ? severity_mark(worst[i])
-                         : rev->status == REVISION_FINDINGS ? MARK_WAIVED
-                                                            : MARK_OK;
+        enum mark mark = report_revision_mark(rev, worst[i]);
         _cleanup_free_ char *id = text_printable(rev->id);
         _cleanup_free_ char *title = text_printable(rev->title ? rev->title : "");
         add_mark(out, t, mark);
@@ -271,7 +227,8 @@ static void add_finding(struct str *out, const struct check_result *r, const str
                         const struct report_options *o)
 {
     const struct terminal *t = &o->terminal;
-    add_mark(out, t, f->waived_reason ? MARK_WAIVED : severity_mark((int)f->severity));
+    enum mark mark = report_finding_mark(f);
+    add_mark(out, t, mark);
     _cleanup_free_ char *name = f->revision
                                     ? xasprintf("%s %s", f->revision, report_title(r, f->revision))
                                     : xstrdup("the project");
@@ -282,8 +239,7 @@ static void add_finding(struct str *out, const struct check_result *r, const str
     text_fit(&cut, t, head, t->width - mark_width(t) - 2 - (int)strlen(f->id->id), false);
     style_add(out, t, STYLE_BOLD, str_get(&cut));
     str_add(out, ": ");
-    style_add(out, t, f->waived_reason ? STYLE_DIM : marks[severity_mark((int)f->severity)].style,
-              f->id->id);
+    style_add(out, t, marks[mark].style, f->id->id);
     str_addc(out, '\n');
 
     str_add(out, "  ");
@@ -369,57 +325,26 @@ static void add_findings(struct str *out, const struct check_result *r,
     }
 }
 
-static void add_count(struct str *s, size_t n, const char *word)
-{
-    if (n)
-        str_addf(s, "%s%zu %s%s", s->len ? ", " : "", n, word, n == 1 ? "" : "s");
-}
-
 static void add_summary(struct str *out, const struct check_result *r,
                         const struct report_options *o)
 {
     const struct terminal *t = &o->terminal;
-    char seconds[32];
-    format_seconds(r->seconds, seconds, sizeof(seconds));
-    _cleanup_str_ struct str work = {0};
-    add_count(&work, r->nrevisions, "revision");
-    add_count(&work, r->nsteps, "step");
-    str_addf(&work, "%s%s", work.len ? ", " : "", seconds);
-    if (r->descent)
-        str_addf(&work, "%sdescent: %s", dot(t), r->descent);
-    if (r->straight_run)
-        str_addf(&work, "%sstraight run: %s", dot(t), r->straight_run);
-    if (r->rows)
-        str_addf(&work, "%srows: %d, seed %" PRIu64, dot(t), r->rows, r->seed);
+    _cleanup_str_ struct str work = {0}, verdict = {0};
+    report_work(r, dot(t), &work);
     text_wrap(out, t, str_get(&work), 0, 2);
     str_addc(out, '\n');
     if (r->kept_url)
         str_addf(out, "scratch database kept: %s\n", r->kept_url);
 
-    size_t waived = result_count_waived(r);
+    report_verdict(r, o, &verdict);
     int worst = result_worst(r);
-    _cleanup_str_ struct str counts = {0};
-    add_count(&counts, result_count(r, SEVERITY_ERROR), "error");
-    add_count(&counts, result_count(r, SEVERITY_WARNING), "warning");
-    add_count(&counts, result_count(r, SEVERITY_NOTE), "note");
-    if (waived)
-        str_addf(&counts, "%s%zu waived", counts.len ? ", " : "", waived);
-
-    _cleanup_str_ struct str s = {0};
-    bool stopped = !report_has_verdict(r, o);
-    if (stopped)
-        str_addf(&s, "no verdict%s%s", counts.len ? ", so far " : "", str_get(&counts));
-    else if (worst < 0)
-        str_addf(&s, "clean%s%s", counts.len ? ", " : "", str_get(&counts));
-    else
-        str_add(&s, str_get(&counts));
     if (o->exit_code)
-        str_addf(&s, "%sexit %d", dot(t), o->exit_code);
+        str_addf(&verdict, "%sexit %d", dot(t), o->exit_code);
     else if (worst >= 0)
-        str_addf(&s, "%sexit 0 (1 with --fail-on %s)", dot(t), severity_name((enum severity)worst));
-
-    add_mark(out, t, stopped ? MARK_ERROR : worst < 0 ? MARK_OK : severity_mark(worst));
-    style_add(out, t, STYLE_BOLD, str_get(&s));
+        str_addf(&verdict, "%sexit 0 (1 with --fail-on %s)", dot(t),
+                 severity_name((enum severity)worst));
+    add_mark(out, t, report_verdict_mark(r, o));
+    style_add(out, t, STYLE_BOLD, str_get(&verdict));
     str_addc(out, '\n');
 }
 

@@ -306,6 +306,10 @@ START_TEST(a_stopped_check_has_no_verdict_in_any_report)
     ck_assert_ptr_nonnull(strstr(json.p, "\"verdict\": \"none\""));
     _cleanup_str_ struct str sarif = {0};
     report_sarif(&r, &o, &sarif);
+    _cleanup_str_ struct str markdown = {0};
+    report_markdown(&r, &o, &markdown);
+    ck_assert_ptr_nonnull(strstr(markdown.p, "### ✗ belay check: no verdict\n"));
+    ck_assert_ptr_nonnull(strstr(markdown.p, "```\ninterrupted\n```"));
     ck_assert_ptr_nonnull(strstr(sarif.p, "\"executionSuccessful\": false"));
     ck_assert_ptr_nonnull(strstr(junit.p, "errors=\"1\""));
     ck_assert_ptr_nonnull(strstr(junit.p, "<error type=\"no-verdict\" message=\"interrupted\">"));
@@ -501,6 +505,47 @@ START_TEST(sarif_escapes_uris_and_braces)
 }
 END_TEST
 
+START_TEST(markdown_report_folds_findings_and_leaves_waived_ones_out)
+{
+    struct report_options o = {.fail_on = SEVERITY_ERROR, .exit_code = 1};
+    check_report("report.md", report_markdown, &o);
+}
+END_TEST
+
+START_TEST(markdown_report_keeps_hostile_text_in_its_fences)
+{
+    struct report_options o = {.fail_on = SEVERITY_ERROR, .exit_code = 1};
+    _cleanup_(check_result_release) struct check_result r = {.project = xstrdup("<b>`m`")};
+    add_revision(&r, "1", "</code><img src=x>\n\n# @all", REVISION_FINDINGS);
+    struct finding *f = result_add_finding(&r, "upgrade-fails", "1");
+    f->message = xstrdup("a\n```\n</details> @all\n`````");
+    _cleanup_str_ struct str out = {0};
+    report_markdown(&r, &o, &out);
+    ck_assert_ptr_nonnull(strstr(out.p, "\n<p><code>&lt;b&gt;`m`</code>"));
+    ck_assert_ptr_nonnull(
+        strstr(out.p, "<code>1 &lt;/code&gt;&lt;img src=x&gt;\\n\\n# @all</code></summary>"));
+    ck_assert_ptr_nonnull(strstr(out.p, "\n``````diff\n"));
+    ck_assert_ptr_nonnull(strstr(out.p, "\n``````\n\n</details>\n"));
+}
+END_TEST
+
+START_TEST(markdown_report_stays_short)
+{
+    struct report_options o = {.fail_on = SEVERITY_ERROR, .exit_code = 1};
+    _cleanup_(check_result_release) struct check_result r = {.project = xstrdup("m")};
+    for (int i = 0; i < 100; i++) {
+        struct finding *f = result_add_finding(&r, "downgrade-leaves-trace", "1");
+        for (int k = 0; k < 1000; k++)
+            add_change(f, "view public.naïve", NULL, NULL, "");
+    }
+    _cleanup_str_ struct str out = {0};
+    report_markdown(&r, &o, &out);
+    ck_assert_uint_lt(out.len, 65536);
+    ck_assert(utf8_valid(out.p, out.len, NULL));
+    ck_assert_ptr_nonnull(strstr(out.p, "… and 80 more findings"));
+}
+END_TEST
+
 START_TEST(fail_on_decides_what_junit_calls_a_failure)
 {
     _cleanup_(check_result_release) struct check_result r;
@@ -588,6 +633,9 @@ int main(void)
     SUITE_ADD(s, sarif_report_has_rules_results_places_and_suppressions);
     SUITE_ADD(s, sarif_fingerprint_outlives_moved_lines_and_other_values);
     SUITE_ADD(s, sarif_escapes_uris_and_braces);
+    SUITE_ADD(s, markdown_report_folds_findings_and_leaves_waived_ones_out);
+    SUITE_ADD(s, markdown_report_keeps_hostile_text_in_its_fences);
+    SUITE_ADD(s, markdown_report_stays_short);
     SUITE_ADD(s, fail_on_decides_what_junit_calls_a_failure);
     SUITE_ADD(s, every_finding_is_documented_and_every_documented_finding_exists);
     SUITE_ADD(s, object_patterns_know_star_and_question_mark_alone);
