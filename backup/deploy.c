@@ -40,27 +40,6 @@ static void phase_took(struct deploy *d, const char *name, double *start)
     *start = now;
 }
 
-static char *revision_names(const struct revisions *l)
-{
-    _cleanup_strv_ struct strv ids = {0};
-    for (size_t i = 0; i < l->n; i++)
-        strv_add(&ids, l->v[i]->id);
-    return strv_join(&ids, ",");
-}
-
-/* The applied revisions that nothing applied follows. */
-static void last_of(const struct graph *g, const struct revisions *current, struct revisions *ret)
-{
-    for (size_t i = 0; i < graph_size(g); i++) {
-        struct revision *r = graph_at(g, i);
-        bool last = revisions_has(current, r);
-        for (size_t k = 0; last && k < r->ndown; k++)
-            last = !revisions_has(current, r->down[k]);
-        if (last)
-            revisions_add(ret, r);
-    }
-}
-
 /* ---- which database ---- */
 
 /* One name for one database, however its URL is written. */
@@ -173,60 +152,6 @@ static int make_bundle(struct deploy *d, struct err *err)
     return open_old(d, err);
 }
 
-/* What was taken must still be what is there: else rows or schema changed while the bundle was made. */
-static int plan(struct deploy *d, struct err *err)
-{
-    const struct graph *g = source_graph(d->o->source);
-    _cleanup_strv_ struct strv unknown = {0};
-    _cleanup_revisions_ struct revisions last = {0};
-    bool tracked = false;
-    if (deploy_current(d, &d->current, &unknown, &tracked, err) < 0)
-        return -1;
-    d->untracked = !tracked;
-    if (unknown.n) {
-        _cleanup_free_ char *names = strv_join(&unknown, ", ");
-        return err_set(err, ERR_SOURCE, "the database is at %s, which the project does not have",
-                       names);
-    }
-    if (graph_resolve(g, d->o->to ? d->o->to : "head", &d->current, &d->targets, err) < 0)
-        return -1;
-    graph_upgrade_path(g, &d->current, &d->targets, &d->list);
-    last_of(g, &d->current, &last);
-    free(d->entry->from);
-    free(d->entry->to);
-    d->entry->from = revision_names(&last);
-    d->entry->to = revision_names(&d->targets);
-    return 0;
-}
-
-static int preflight(struct deploy *d, struct err *err)
-{
-    _cleanup_strv_ struct strv differences = {0};
-    const struct revisions nothing = {0};
-    deploy_progress(d, "preflight", NULL);
-    if (deploy_invalid_before(d, err) < 0)
-        return -1;
-    if (!d->o->expect)
-        return 0;
-    deploy_progress(d, "preflight", "schema");
-    if (d->o->expect(d->o->data, &d->current, &nothing, &differences, err) < 0)
-        return err_prefix(err, "comparing with a scratch database");
-    if (!differences.n)
-        return 0;
-    if (d->untracked) {
-        err_set(err, ERR_SOURCE, "the database is not empty, and has no version table");
-        err_hint(err, "\"belay stamp --detect\" finds the revision that its schema is at");
-        err->detail = strv_join(&differences, "\n");
-        return -1;
-    }
-    err_set(err, ERR_SOURCE,
-            "the schema is not the one that the applied revisions give on a scratch database");
-    err_hint(err, "mend it, name what is not the project's under \"ignore:\" in belay.yaml, or say "
-                  "--allow-drift");
-    err->detail = strv_join(&differences, "\n");
-    return -1;
-}
-
 static int run_hook(struct deploy *d, const char *name, const char *command, const char *outcome,
                     struct err *err)
 {
@@ -320,7 +245,7 @@ static int upgrade_and_decide(struct deploy *d, struct err *err)
 static int prepare(struct deploy *d, struct err *err)
 {
     double start = now_seconds();
-    if (preflight(d, err) < 0 || check_stop(d, err) < 0)
+    if (deploy_preflight(d, err) < 0 || check_stop(d, err) < 0)
         return -1;
     phase_took(d, "preflight", &start);
     d->begun = true;
@@ -420,7 +345,7 @@ static int resume(struct deploy *d, struct err *err)
 
 /* ---- all of it ---- */
 
-static void deploy_release(struct deploy *d)
+void deploy_release(struct deploy *d)
 {
     bundle_reader_free(d->bundle);
     revisions_release(&d->current);
@@ -465,7 +390,7 @@ static int begin(struct deploy *d, struct err *err)
 
 static int run_new(struct deploy *d, struct err *err)
 {
-    if (plan(d, err) < 0)
+    if (deploy_make_plan(d, err) < 0)
         return -1;
     if (!d->list.n) {
         d->result->outcome = DEPLOY_OUTCOME_NOTHING;

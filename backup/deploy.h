@@ -68,6 +68,9 @@ struct deploy_options {
     int (*expect)(void *data, const struct revisions *applied, const struct revisions *more,
                   struct strv *ret_differences, struct err *err);
     void *data;
+    /* ERR_SOURCE when the pending revisions must not be deployed; or NULL. */
+    int (*admit)(void *data, const struct revisions *pending, struct err *err);
+    void *admit_data;
     int lock_timeout_ms, statement_timeout_ms, deadline_ms; /* 0: none */
     int lock_retries;
     int patience_ms; /* for a server that is away while the deploy rolls back; 0: a minute */
@@ -108,6 +111,17 @@ struct deploy_result {
     size_t nphases, phases_cap;
 };
 void deploy_result_release(struct deploy_result *r);
+
+/* What deploy_run() would do now. Sizes and times are rough. */
+struct deploy_plan {
+    char *from, *to;
+    struct revisions list;
+    uint64_t bytes, bundle_bytes;
+    double bundle_seconds, restore_seconds;
+};
+/* With the preflight, whose objection is the error; what was known until then is filled in all the same. */
+int deploy_plan(const struct deploy_options *o, struct deploy_plan *ret, struct err *err);
+void deploy_plan_release(struct deploy_plan *p);
 
 int deploy_run(const struct deploy_options *o, struct deploy_result *ret, struct err *err);
 /* *ret_found false: there is nothing to recover. */

@@ -17,6 +17,7 @@ struct deploy {
     struct bundle_reader *bundle; /* once there is one: its manifest is the old state */
     struct revisions current;     /* before the upgrade, complete */
     bool begun;                   /* the hook before has been called */
+    uint64_t bytes;               /* of the database, once the preflight has looked */
     bool untracked;               /* before the upgrade there was no version table */
     struct revisions targets, list;
     struct step_touched ours;   /* what the steps of this deploy committed to */
@@ -29,6 +30,15 @@ const struct manifest *deploy_old(const struct deploy *d);
 /* A sentence for people about what was done. */
 void deploy_say(struct deploy *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void deploy_progress(const struct deploy *d, const char *phase, const char *what);
+
+void deploy_release(struct deploy *d);
+
+/* ---- deploy_plan.c: where to, and what stands in the way ---- */
+
+/* Fills current, targets and list, and from and to of the entry. */
+int deploy_make_plan(struct deploy *d, struct err *err);
+/* ERR_SOURCE: the database or the project does not fit; trace: differences of the schema, a line each. */
+int deploy_preflight(struct deploy *d, struct err *err);
 
 /* ---- deploy_state.c: what a database is at ---- */
 

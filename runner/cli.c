@@ -129,6 +129,11 @@ int cli_parse(struct cli *cli, int argc, char **argv, struct err *err)
     for (int i = 0; i < argc; i++)
         strv_add_take(&marked, is_relative_target(argv[i]) ? xasprintf("%c%s", TARGET_MARK, argv[i])
                                                            : xstrdup(argv[i]));
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--") == 0) {
+            cli->after_dashes = (size_t)(argc - i - 1);
+            break;
+        }
     memcpy(args, marked.v, (size_t)argc * sizeof(*args));
     return parse_marked(cli, argc, args, err);
 }
@@ -193,6 +198,10 @@ static int parse_marked(struct cli *cli, int argc, char **argv, struct err *err)
         return 0;
     const struct command *c = cli->command;
     int nargs = (int)cli->args.n;
+    if (str_starts(c->args, "[-- ") && cli->args.n > cli->after_dashes) {
+        err_set(err, ERR_USAGE, "unexpected argument \"%s\"", cli->args.v[0]);
+        return err_hint(err, "a command to run stands after \"--\"; --to names the target");
+    }
     if (nargs < c->min_args || (c->max_args >= 0 && nargs > c->max_args)) {
         err_set(err, ERR_USAGE, "too %s arguments for \"belay %s\"",
                 nargs < c->min_args ? "few" : "many", c->name);

@@ -51,6 +51,7 @@ struct cli {
     const struct command *command; /* NULL: none was named */
     struct settings settings;
     struct strv args;     /* what is neither command nor option */
+    size_t after_dashes;  /* how many of them stand after "--" */
     struct config config; /* belay.yaml; config.path NULL when there is none */
 };
 

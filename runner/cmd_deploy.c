@@ -197,38 +197,59 @@ static int options_for(const struct database *d, struct expectation *expected, s
     return 0;
 }
 
-/* The words for a plan, which only reads. */
-static int print_plan(const struct database *d, const struct deploy_options *o, struct err *err)
+static char *size_text(uint64_t bytes)
 {
-    const struct graph *g = source_graph(d->source);
-    _cleanup_database_state_ struct database_state s = {0};
-    _cleanup_revisions_ struct revisions targets = {0}, list = {0}, last = {0};
-    if (database_look(d, &s, err) < 0 ||
-        graph_resolve(g, o->to ? o->to : "head", &s.current, &targets, err) < 0)
-        return -1;
-    graph_upgrade_path(g, &s.current, &targets, &list);
-    database_last(g, &s.current, &last);
-    _cleanup_free_ char *from = verb_names(&last), *to = verb_names(&targets);
-    printf("database   %s\nat         %s\nto         %s\nbundles    %s\n", d->shown, from, to,
-           o->dir);
-    for (size_t i = 0; i < list.n; i++) {
-        const struct revision *r = list.v[i];
+    return bytes < 10 << 20 ? xasprintf("%llu kB", (unsigned long long)(bytes + 1023) >> 10)
+                            : xasprintf("%llu MB", (unsigned long long)bytes >> 20);
+}
+
+static void print_plan(const struct database *d, const struct deploy_options *o,
+                       const struct deploy_plan *p)
+{
+    printf("database   %s\nat         %s\nto         %s\nbundles    %s\n", d->shown,
+           or_base(p->from), or_base(p->to), o->dir);
+    for (size_t i = 0; i < p->list.n; i++) {
+        const struct revision *r = p->list.v[i];
         _cleanup_free_ char *id = text_printable(r->id), *title = text_printable(r->title);
         printf("%s%s %s%s\n", i ? "           " : "pending    ", id, title,
                r->down_file ? "" : "  (no downgrade)");
     }
-    if (!list.n) {
+    if (!p->list.n) {
         puts("pending    nothing");
-        return EXIT_CLEAN;
+        return;
     }
-    const struct revisions none = {.v = list.v, .n = list.n};
+    _cleanup_free_ char *size = size_text(p->bytes), *bundle = size_text(p->bundle_bytes);
+    printf("size       %s; bundle: about %s in %.0f s, restored in %.0f s (rough)\n", size, bundle,
+           p->bundle_seconds + 0.5, p->restore_seconds + 0.5);
     _cleanup_free_ char *sql = NULL;
     _cleanup_err_ struct err why = {0};
-    if (source_sql(d->source, d->engine, &none, STEP_UP, &sql, &why) < 0)
+    struct revisions list = p->list;
+    list.complete = false;
+    if (source_sql(d->source, d->engine, &list, STEP_UP, &sql, &why) < 0)
         printf("SQL        not known without a database: %s\n", why.message);
     else
         printf("SQL\n%s", sql);
-    return EXIT_CLEAN;
+}
+
+/* What there is to be said against it comes after the plan. */
+static int dry_run(const struct database *d, const struct deploy_options *o, struct err *err)
+{
+    struct deploy_plan plan = {0};
+    int rc = deploy_plan(o, &plan, err);
+    live_clear();
+    if (plan.to)
+        print_plan(d, o, &plan);
+    deploy_plan_release(&plan);
+    return rc;
+}
+
+/* The database or the project does not fit: that is this command's to say, with the differences. */
+static int refused(const struct err *err)
+{
+    error_print(err);
+    if (err->trace)
+        error_print_trace(err);
+    return EXIT_FINDINGS;
 }
 
 /* Waits for a server that is not up yet, and for a lock that somebody else holds. */
@@ -306,10 +327,12 @@ static int deploy(struct cli *cli, struct err *err)
     if (live.step && !settings_on(&cli->settings, OPT_QUIET))
         o.progress = (struct deploy_progress){&live, show_progress};
     if (settings_on(&cli->settings, OPT_DRY_RUN))
-        return print_plan(&d, &o, err);
+        return dry_run(&d, &o, err) == 0 ? EXIT_CLEAN : err->code == ERR_SOURCE ? refused(err) : -1;
     int rc = deploy_waiting(&d, &o, &r, err);
     live_clear();
-    return rc < 0 ? -1 : finish(cli, &d, &r, err);
+    if (rc < 0)
+        return err->code == ERR_SOURCE ? refused(err) : -1;
+    return finish(cli, &d, &r, err);
 }
 
 int cmd_deploy(struct cli *cli, struct err *err)

@@ -525,6 +525,179 @@ START_TEST(a_hook_that_fails_afterwards_is_told_and_changes_nothing)
 }
 END_TEST
 
+/* ---- what stands in the way ---- */
+
+static const struct refusal {
+    const char *name, *sql, *file, *text, *args;
+    int exit;
+    const char *says;
+} refusals[] = {
+    {"an unknown target", NULL, NULL, NULL, "deploy --to r9", 2, "no revision \"r9\""},
+    {"an argument that is no command", NULL, NULL, NULL, "deploy head", 2, "unexpected argument"},
+    {"two heads", NULL, "m/other.sql",
+     "-- revision: other\n-- revises: r1\n-- upgrade\nselect 1;\n", "deploy", 2, "2 heads"},
+    {"a version of another project", "insert into belay_version values ('zz')", NULL, NULL,
+     "deploy", 1, "is at zz"},
+    {"tables without a version table", "drop table belay_version", NULL, NULL, "deploy", 1,
+     "no version table"},
+    {"drift", "create table odd (x)", NULL, NULL, "deploy", 1, "+ table odd"},
+    {"a file in the place of the folder", NULL, "b", "", "deploy --bundles b", 2, "folder b"},
+    {"a journal that is none", NULL, "belay-bundles/journal.db", "hello, I am text", "deploy", 3,
+     "not an SQLite database"},
+    {"a folder that cannot be made", NULL, NULL, NULL, "deploy --bundles /proc/none", 3,
+     "cannot create folder"},
+    {"a time that is none", NULL, NULL, NULL, "deploy --deadline=soon", 2, "is not a time"},
+    {"a database in memory", NULL, NULL, NULL, "deploy --url sqlite://", 2, "in-memory"},
+    {"a folder that is not there", NULL, NULL, NULL, "deploy --url sqlite:////nowhere/d.db", 3,
+     "/nowhere/d.db"},
+};
+
+START_TEST(what_does_not_fit_is_refused_and_nothing_changes)
+{
+    const struct refusal *r = &refusals[_i];
+    struct world w;
+    world_open(&w, FOLDER, two);
+    if (r->sql)
+        sql(&w, r->sql);
+    if (r->file)
+        write_text(w.dir, r->file, r->text);
+    _cleanup_free_ char *before = dump(&w);
+    expect_run(&w, r->args, r->exit, r->says);
+    _cleanup_free_ char *dry = xasprintf("%s --dry-run", r->args);
+    if (r->exit == 1)
+        expect_run(&w, dry, r->exit, r->says);
+    _cleanup_free_ char *after = dump(&w);
+    ck_assert_msg(strcmp(before, after) == 0, "%s: %s", r->name, after);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(drift_that_is_allowed_stays_and_is_put_back)
+{
+    struct world w;
+    world_open(&w, _i, two);
+    sql(&w, "create table odd (x); insert into odd values (1)");
+    _cleanup_free_ char *before = dump(&w);
+    expect_run(&w, "deploy", 1, "--allow-drift");
+    expect_run(&w, "deploy --allow-drift --probe=false", 4, NULL);
+    _cleanup_free_ char *after = dump(&w);
+    ck_assert_str_eq(before, after);
+    expect_run(&w, "deploy --allow-drift", 0, "r1 -> r3");
+    expect_sql(&w, "select x from odd", "1");
+    world_close(&w);
+}
+END_TEST
+
+/* A limit on the size of files: what a full disk does to whoever writes. */
+START_TEST(no_room_for_the_bundle_changes_nothing)
+{
+    struct world w;
+    world_open(&w, FOLDER, two);
+    sql(&w, "create index by_name on people (name); drop index by_name;"
+            "update people set name = hex(randomblob(2000))");
+    _cleanup_free_ char *before = dump(&w), *url = xasprintf("DATABASE_URL=%s", w.url);
+    _cleanup_proc_result_ struct proc_result r = {0};
+    _cleanup_err_ struct err err = {0};
+    const struct proc_options o = {
+        .argv =
+            (const char *const[]){"sh", "-c",
+                                  "trap '' XFSZ; ulimit -f 200; exec \"$BELAY_BIN\" deploy", NULL},
+        .env = (const char *const[]){url, "BELAY_DIR=m", NULL},
+        .dir = w.dir,
+    };
+    ASSERT_OK(proc_run(&o, &r, &err), &err);
+    ck_assert_msg(r.status == 3 && strstr(str_get(&r.errors), "bundle"), "%d: %s", r.status,
+                  str_get(&r.errors));
+    _cleanup_free_ char *after = dump(&w);
+    ck_assert_str_eq(before, after);
+    expect_newest(&w, "state", "aborted");
+    expect_run(&w, "deploy", 0, "r1 -> r3");
+    world_close(&w);
+}
+END_TEST
+
+/* ---- several at once ---- */
+
+START_TEST(a_second_deploy_says_who_holds_the_lock)
+{
+    struct world w;
+    world_open(&w, _i, two);
+    _cleanup_close_ int fd = open(w.path, O_RDWR | O_CLOEXEC);
+    ck_assert_int_eq(flock(fd, LOCK_EX | LOCK_NB), 0);
+    _cleanup_free_ char *holder = xasprintf("process %d", (int)getpid());
+    expect_run(&w, "deploy", 6, holder);
+    expect_run(&w, "recover", 6, holder);
+    expect_run(&w, "deploy --wait 300ms", 6, holder);
+    ck_assert_uint_eq(deploys(&w), 0);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(ten_that_start_at_once_deploy_once)
+{
+    static const struct change counted[] = {
+        {"create table runs (n)\ninsert into runs values (1)", "drop table runs", false}, {0}};
+    struct world w;
+    world_open(&w, FOLDER, counted);
+    _cleanup_free_ char *url = xasprintf("DATABASE_URL=%s", w.url);
+    _cleanup_proc_result_ struct proc_result r = {0};
+    _cleanup_err_ struct err err = {0};
+    const struct proc_options o = {
+        .argv = (const char *const[]){"sh", "-c",
+                                      "for i in 1 2 3 4 5 6 7 8 9 10; do"
+                                      " \"$BELAY_BIN\" deploy --wait 120s -- echo started & done; "
+                                      "wait",
+                                      NULL},
+        .env = (const char *const[]){url, "BELAY_DIR=m", NULL},
+        .dir = w.dir,
+    };
+    ASSERT_OK(proc_run(&o, &r, &err), &err);
+    size_t started = 0;
+    for (const char *p = str_get(&r.output); (p = strstr(p, "started\n")); p++)
+        started++;
+    ck_assert_msg(started == 10, "%zu: %s%s", started, str_get(&r.output), str_get(&r.errors));
+    ck_assert_uint_eq(deploys(&w), 1);
+    expect_sql(&w, "select count(*) from runs", "1");
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(status_tells_every_deploy_newest_first)
+{
+    struct world w;
+    world_open(&w, FOLDER, two);
+    expect_run(&w, "status", 0, "no deploys");
+    expect_run(&w, "deploy --to r2", 0, NULL);
+    expect_run(&w, "deploy --probe=false", 4, NULL);
+    _cleanup_run_ struct run r = belay(&w, "status -v");
+    const char *second = strstr(r.out, "2  20"), *one = strstr(r.out, "1  20");
+    ck_assert_msg(second && one && second < one, "%s", r.out);
+    static const char *const parts[] = {"restored",     "probe \"false\" ended with 1",
+                                        "downgrade r3", "rung    downgrade",
+                                        "done r2: ",    "r1 -> r2"};
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        ck_assert_msg(strstr(r.out, parts[i]) != NULL, "no %s: %s", parts[i], r.out);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(the_report_is_json_where_that_is_wanted)
+{
+    struct world w;
+    world_open(&w, FOLDER, two);
+    _cleanup_run_ struct run r = belay(&w, "deploy --probe=false --format json");
+    json_error_t e;
+    json_t *j = json_loads(r.out, 0, &e);
+    ck_assert_msg(j != NULL, "%s: %s%s", e.text, r.out, r.errors);
+    ck_assert_str_eq(json_string_value(json_object_get(j, "outcome")), "restored");
+    ck_assert_int_eq(json_integer_value(json_object_get(j, "exit")), 4);
+    const json_t *d = json_object_get(j, "deploy");
+    ck_assert_str_eq(json_string_value(json_object_get(d, "rung")), "downgrade");
+    json_decref(j);
+    world_close(&w);
+}
+END_TEST
+
 int main(void)
 {
     const char *why = alembic_suite_begin();
@@ -544,5 +717,12 @@ int main(void)
     SUITE_ADD(s, hooks_hear_what_became_of_it);
     SUITE_ADD(s, a_hook_before_that_fails_stops_the_deploy_before_it_began);
     SUITE_ADD(s, a_hook_that_fails_afterwards_is_told_and_changes_nothing);
+    SUITE_ADD_LOOP(s, what_does_not_fit_is_refused_and_nothing_changes, ARRAY_LEN(refusals));
+    SUITE_ADD_LOOP(s, drift_that_is_allowed_stays_and_is_put_back, KINDS);
+    SUITE_ADD(s, no_room_for_the_bundle_changes_nothing);
+    SUITE_ADD_LOOP(s, a_second_deploy_says_who_holds_the_lock, KINDS);
+    SUITE_ADD(s, ten_that_start_at_once_deploy_once);
+    SUITE_ADD(s, status_tells_every_deploy_newest_first);
+    SUITE_ADD(s, the_report_is_json_where_that_is_wanted);
     return suite_run(s);
 }
