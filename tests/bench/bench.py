@@ -18,6 +18,7 @@ import sys
 import tempfile
 
 from bench_alembic import bench_alembic
+from bench_backup import bench_backup
 from measure import Sample, in_turn, peak, ratio, run, seconds
 
 
@@ -228,7 +229,8 @@ def main():
     parser.add_argument("--revisions", type=int, default=300)
     parser.add_argument("--many", type=int, default=3000)
     parser.add_argument("--no-dbmate", action="store_true")
-    parser.add_argument("--only", choices=("sql", "alembic"))
+    parser.add_argument("--only", choices=("sql", "alembic", "backup"))
+    parser.add_argument("--megabytes", type=int, default=1100, help="of the databases backed up")
     args = parser.parse_args()
     # a killed benchmark stops its server and removes its folder, too
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
@@ -239,10 +241,12 @@ def main():
         with postgres(f"{folder}/server") as (socket, bindir):
             bench = Bench(args, folder, socket, bindir)
             describe(bench)
-            if args.only != "alembic":
+            if args.only in (None, "sql"):
                 sql_folders(bench)
-            if args.only != "sql":
+            if args.only in (None, "alembic"):
                 bench_alembic(bench)
+            if args.only in (None, "backup"):
+                bench_backup(bench)
 
 
 if __name__ == "__main__":

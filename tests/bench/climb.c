@@ -59,7 +59,7 @@ int main(int argc, char **argv)
         die("the check did not come to the end of the climb", &err);
     if (result.nfindings) {
         fprintf(stderr, "climb: %zu findings, the first is %s of %s\n", result.nfindings,
-                result.findings[0].id, result.findings[0].revision);
+                result.findings[0].id->id, result.findings[0].revision);
         return 1;
     }
     check_result_release(&result);
