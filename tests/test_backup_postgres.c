@@ -311,6 +311,37 @@ START_TEST(hundreds_of_tables_come_back)
 }
 END_TEST
 
+START_TEST(of_an_extension_s_table_the_users_rows_are_stored)
+{
+    struct place p;
+    place_open(&p);
+    /* what pg_extension_config_dump() does in an extension's script */
+    sql(p.f.db, "create extension file_fdw; create table kept (a int, mine bool);"
+                "create table own (a int); insert into own values (1);"
+                "insert into kept select i, i % 3 = 0 from generate_series(1, 30) i;"
+                "alter extension file_fdw add table kept; alter extension file_fdw add table own;"
+                "update pg_extension set extconfig = array['kept'::regclass::oid],"
+                " extcondition = array['WHERE mine'] where extname = 'file_fdw'");
+    backup(&p);
+    verify(&p, false);
+    _cleanup_err_ struct err err = {0};
+    _cleanup_bundle_reader_ struct bundle_reader *reader = NULL;
+    struct digest_set now = {0};
+    ASSERT_OK(bundle_open(p.bundle, NULL, &reader, &err), &err);
+    ASSERT_OK(digest_read(p.f.db, NULL, NULL, &now, &err), &err);
+    const struct digest_set *then = &bundle_manifest(reader)->digests;
+    const struct digest *a = digest_find(then, "public.kept"),
+                        *b = digest_find(&now, "public.kept");
+    ck_assert_ptr_nonnull(a);
+    ck_assert_ptr_nonnull(b);
+    ck_assert_uint_eq(a->sum.rows, 10);
+    ck_assert_uint_eq(b->sum.lo, a->sum.lo);
+    ck_assert_ptr_null(digest_find(then, "public.own"));
+    digest_set_release(&now);
+    place_close(&p);
+}
+END_TEST
+
 /* ---- the target ---- */
 
 static const char database_state[] =
@@ -692,6 +723,7 @@ int main(void)
     SUITE_ADD(s, a_large_value_comes_back);
     SUITE_ADD(s, a_table_cut_into_ranges_comes_back);
     SUITE_ADD(s, hundreds_of_tables_come_back);
+    SUITE_ADD(s, of_an_extension_s_table_the_users_rows_are_stored);
     SUITE_ADD(s, the_old_database_is_kept_and_the_settings_come_along);
     SUITE_ADD(s, missing_roles_are_named_before_anything_happens);
     SUITE_ADD(s, prepared_transactions_on_the_target_are_said_first);

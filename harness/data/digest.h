@@ -131,8 +131,8 @@ struct digest_options {
  * partitions: the name of a partition stands for the table it belongs to. A parent in an
  * inheritance tree is read without its children. Foreign tables, views, temporary tables, the
  * shadow tables of SQLite and what belongs to an extension (but for the tables that it marks as
- * holding users' data) are not read. In SQLite the name of a table brings its sequence along, and
- * "sqlite_sequence" stands for all sequences.
+ * holding users' data, of which the rows that it names are) are not read. In SQLite the name of a
+ * table brings its sequence along, and "sqlite_sequence" stands for all sequences.
  *
  * All is read in one transaction, a read-only one, or the caller's when one is open (then
  * digest_settings_sql holds until that ends). Row-level security never hides rows: a session that

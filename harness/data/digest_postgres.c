@@ -46,6 +46,7 @@ enum catalog_column {
     NAME,   /* of the table, or of the sequence */
     COLUMN, /* c, p: NULL in a table without any */
     GENERATED,
+    CONDITION, /* which rows of an extension's table are the users': "WHERE ..."; or NULL */
     LEAF_SCHEMA = COLUMN, /* l */
     LEAF,
     INCREMENT = COLUMN, /* S */
@@ -70,8 +71,12 @@ enum catalog_column {
     "   where e.classid = 'pg_class'::regclass and e.objid = c.oid and e.deptype = 'e'"            \
     "   and e.refclassid = 'pg_extension'::regclass"                                               \
     "   and c.oid <> all(coalesce(x.extconfig, '{}'))))"                                           \
-    " select case r.relkind when 'p' then 'p' else 'c' end, r.nspname, r.relname, a.attname::text, a.attgenerated::text, null, null, null,"  \
-    "  null, r.oid, a.attnum"                                                                      \
+    " select case r.relkind when 'p' then 'p' else 'c' end, r.nspname, r.relname, a.attname::text, a.attgenerated::text,"  \
+    /* asked only where an extension has such tables at all */                                     \
+    "  case when exists (select from pg_extension where extconfig is not null) then"               \
+    "   (select nullif(x.extcondition[array_position(x.extconfig, r.oid)], '')"                    \
+    "    from pg_extension x where r.oid = any(x.extconfig)) end,"                                 \
+    "  null, null, null, r.oid, a.attnum"                                                          \
     " from r left join pg_attribute a on a.attrelid = r.oid and a.attnum > 0"                      \
     "  and not a.attisdropped where r.relkind <> 'S'"                                              \
     " union all"                                                                                   \
@@ -149,7 +154,7 @@ static void add_target(struct reading *r, size_t digest)
 }
 
 /* COPY of a table itself needs no plan, but refuses generated columns. */
-static void add_copy(struct reading *r, const char *relation, size_t digest)
+static void add_copy(struct reading *r, const char *relation, const char *condition, size_t digest)
 {
     const struct digest_sum *sum = &r->set->v[digest].sum;
     _cleanup_str_ struct str columns = {0};
@@ -159,8 +164,9 @@ static void add_copy(struct reading *r, const char *relation, size_t digest)
         str_addf(&columns, "%s%s", i ? ", " : "", name);
         generated = generated || sum->columns[i].generated;
     }
-    if (generated)
-        str_addf(&r->sql, "copy (select %s from only %s)", columns.p, relation);
+    if (generated || condition)
+        str_addf(&r->sql, "copy (select %s from only %s %s)", str_get(&columns), relation,
+                 condition ? condition : "");
     else if (columns.len)
         str_addf(&r->sql, "copy %s (%s)", relation, columns.p);
     else
@@ -195,10 +201,10 @@ static int plan_table(struct reading *r, int row)
         d->sum.columns[i].generated = *get(r, first + (int)i, GENERATED) != '\0';
     size_t digest = r->set->n - 1;
     if (get(r, first, KIND)[0] == 'c')
-        add_copy(r, d->name, digest);
+        add_copy(r, d->name, get(r, first, CONDITION), digest);
     for (row = leaves; row < end; row++) {
         _cleanup_free_ char *leaf = qualified(r, row, LEAF_SCHEMA, LEAF);
-        add_copy(r, leaf, digest);
+        add_copy(r, leaf, NULL, digest);
     }
     return end;
 }
