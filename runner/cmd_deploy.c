@@ -19,7 +19,7 @@
 
 static const char default_dir[] = "belay-bundles";
 
-enum { DEFAULT_PROBE_TIMEOUT_MS = 60000 };
+enum { DEFAULT_PROBE_TIMEOUT_MS = 60000, DEFAULT_LOCK_RETRIES = 5 };
 
 static const char *bundles_dir(const struct settings *s)
 {
@@ -182,6 +182,11 @@ static int options_for(const struct database *d, struct expectation *expected, s
         .expect = expectation_compare,
         .data = expected,
         .deadline_ms = settings_milliseconds(s, OPT_DEADLINE),
+        .lock_timeout_ms = settings_milliseconds(s, OPT_LOCK_TIMEOUT),
+        .statement_timeout_ms = settings_milliseconds(s, OPT_STATEMENT_TIMEOUT),
+        .lock_retries = settings_get(s, OPT_LOCK_RETRIES) ? settings_number(s, OPT_LOCK_RETRIES)
+                                                          : DEFAULT_LOCK_RETRIES,
+        .patience_ms = settings_milliseconds(s, OPT_PATIENCE),
         .probes = probes->n ? (const char *const *)probes->v : NULL,
         .probe_timeout_ms = settings_get(s, OPT_PROBE_TIMEOUT)
                                 ? settings_milliseconds(s, OPT_PROBE_TIMEOUT)

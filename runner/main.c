@@ -176,7 +176,8 @@ static const char deploy_help[] =
 
 #define DEPLOY                                                                                     \
     (O(ALLOW_DRIFT) | O(BUNDLES) | O(DEADLINE) | O(DRILL) | O(ENCRYPT_TO) | O(JOBS) | O(LEVEL) |   \
-     O(LOST_WRITES) | O(PROBE) | O(PROBE_TIMEOUT) | O(WAIT))
+     O(LOCK_RETRIES) | O(LOCK_TIMEOUT) | O(LOST_WRITES) | O(PATIENCE) | O(PROBE) |                 \
+     O(PROBE_TIMEOUT) | O(STATEMENT_TIMEOUT) | O(WAIT))
 
 const struct command commands[] = {
     {"check", cmd_check, "[DIR]", 0, 1, "prove that every revision goes up, down and up again",

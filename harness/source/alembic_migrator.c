@@ -33,6 +33,7 @@ struct alembic_migrator {
     char *transaction; /* that the last step began in; NULL: not known */
     char *shown;       /* for alembic_backend() */
     bool scratch;
+    struct strv prepare; /* statements for every session */
     volatile sig_atomic_t cancelled;
 };
 
@@ -175,6 +176,16 @@ static void opened(struct alembic_migrator *m, const json_t *answer)
     pthread_mutex_unlock(&m->source->lock);
 }
 
+/* In the session that waits inside env.py. */
+static int run_sql(struct alembic_migrator *m, const struct strv *statements, struct err *err)
+{
+    _cleanup_json_ json_t *done = NULL;
+    json_t *request = json_pack("{s:s, s:o}", "op", "reset", "sql", alembic_strings(statements));
+    if (call(m, request, 0, &done, err) < 0)
+        return -1;
+    return alembic_answer_ok(done) ? 0 : alembic_error(done, ERR_ENV, err);
+}
+
 static int open_once(struct alembic_migrator *m, bool *ret_again, struct err *err)
 {
     if (need_worker(m, err) < 0)
@@ -190,7 +201,7 @@ static int open_once(struct alembic_migrator *m, bool *ret_again, struct err *er
         return -1;
     if (alembic_answer_ok(answer)) {
         opened(m, answer);
-        return 0;
+        return m->prepare.n ? run_sql(m, &m->prepare, err) : 0;
     }
     int code = refused_code(answer);
     env_ended(m, answer);
@@ -233,6 +244,7 @@ static void alembic_close(struct migrator *base)
     forget_backend(m);
     forget_step(m);
     free(m->shown);
+    strv_release(&m->prepare);
     sqlite_rows_release(&m->schema);
     free((char *)m->proof.query);
     free((char *)m->proof.answer);
@@ -279,6 +291,14 @@ static const char *alembic_backend(struct migrator *base)
     if (m->backend[0])
         m->shown = xasprintf("%s %s", m->backend[0], m->backend[1]);
     return m->shown;
+}
+
+static int alembic_prepare(struct migrator *base, const struct strv *statements, struct err *err)
+{
+    struct alembic_migrator *m = self(base);
+    for (size_t i = 0; i < statements->n; i++)
+        strv_add(&m->prepare, statements->v[i]);
+    return m->open ? run_sql(m, statements, err) : 0;
 }
 
 static struct db *alembic_db(struct migrator *m)
@@ -342,11 +362,7 @@ static int look_at_session(struct alembic_migrator *m, const json_t *answer, boo
     session_state_judge(m->state, values, keep, &result->session_change, &reset);
     if (!reset.n)
         return 0;
-    _cleanup_json_ json_t *done = NULL;
-    json_t *request = json_pack("{s:s, s:o}", "op", "reset", "sql", alembic_strings(&reset));
-    if (call(m, request, 0, &done, err) < 0)
-        return -1;
-    return alembic_answer_ok(done) ? 0 : alembic_error(done, ERR_ENV, err);
+    return run_sql(m, &reset, err);
 }
 
 /* The rows of sqlite_schema that changed, as SchemaRows in belay_worker_run.py tells them. */
@@ -668,6 +684,7 @@ const struct source_ops alembic_source_ops = {
     .watch = alembic_watch,
     .rolled_back = alembic_rolled_back,
     .backend = alembic_backend,
+    .prepare = alembic_prepare,
     .db = alembic_db,
     .schema_rows = alembic_schema_rows,
     .step = alembic_step,

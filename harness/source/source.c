@@ -201,6 +201,13 @@ const char *migrator_backend(struct migrator *m)
     return m->source->ops->backend ? m->source->ops->backend(m) : NULL;
 }
 
+int migrator_prepare(struct migrator *m, const struct strv *statements, struct err *err)
+{
+    if (m->source->ops->prepare)
+        return m->source->ops->prepare(m, statements, err);
+    return err_set(err, ERR_ENV, "the sessions of %s are not belay's to set up", m->source->format);
+}
+
 struct db *migrator_db(struct migrator *m)
 {
     return m->source->ops->db(m);

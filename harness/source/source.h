@@ -169,6 +169,12 @@ bool migrator_rolled_back(struct migrator *m);
  */
 const char *migrator_backend(struct migrator *m);
 
+/*
+ * Statements that every session of the migrator runs from now on before the steps: SET, mostly. ERR_ENV
+ * where the migrator's sessions are not known to belay (commands).
+ */
+int migrator_prepare(struct migrator *m, const struct strv *statements, struct err *err);
+
 /* The migrator's own session, to read through between steps; NULL when it is not belay's. */
 struct db *migrator_db(struct migrator *m);
 

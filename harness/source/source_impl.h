@@ -17,7 +17,9 @@ struct source_ops {
     void (*watch)(struct migrator *m);          /* NULL: what a step touches is never known */
     bool (*rolled_back)(struct migrator *m);    /* NULL: never known */
     const char *(*backend)(struct migrator *m); /* NULL: never known */
-    struct db *(*db)(struct migrator *m);       /* NULL: it has no session that belay can use */
+    int (*prepare)(struct migrator *m, const struct strv *statements,
+                   struct err *err);      /* NULL: it cannot */
+    struct db *(*db)(struct migrator *m); /* NULL: it has no session that belay can use */
     const struct sqlite_rows *(*schema_rows)(const struct migrator *m); /* NULL: never known */
     int (*step)(struct migrator *m, const struct revision *r, enum step_direction direction,
                 bool keep_session, struct step_result *ret, struct err *err);

@@ -87,6 +87,14 @@ static const char *sql_backend(struct migrator *m)
     return self(m)->backend;
 }
 
+static int sql_prepare(struct migrator *m, const struct strv *statements, struct err *err)
+{
+    for (size_t i = 0; i < statements->n; i++)
+        if (db_run(self(m)->db, statements->v[i], DB_RUN_WHOLE, NULL, err) < 0)
+            return -1;
+    return 0;
+}
+
 /* What serves the session, for when it can only be ended from another one. */
 static int read_backend(struct sql_migrator *m, const char *url, struct err *err)
 {
@@ -685,6 +693,7 @@ const struct source_ops sql_source_ops = {
     .watch = sql_watch,
     .rolled_back = sql_rolled_back,
     .backend = sql_backend,
+    .prepare = sql_prepare,
     .db = sql_db,
     .step = sql_step,
     .straight = sql_straight,
