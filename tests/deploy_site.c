@@ -1,6 +1,8 @@
 #include "tests/deploy_site.h"
 
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "harness/base/file.h"
 #include "harness/base/proc.h"
@@ -139,41 +141,113 @@ void site_begin(struct site *s)
     s->old = site_state(s, s->name);
 }
 
+struct call {
+    char *words, *set[4];
+    const char *argv[40], *env[16];
+};
+
+static void call_prepare(struct call *c, const struct site *s, const char *args,
+                         const char *const *extra)
+{
+    static const char *const clean[] = {"DATABASE_URL", "ALEMBIC_CONFIG", "VIRTUAL_ENV",
+                                        "BELAY_FORMAT", "NO_COLOR=1",     "LC_ALL=C.UTF-8"};
+    *c = (struct call){.words = xstrdup(args), .argv = {getenv("BELAY_BIN")}};
+    c->set[0] = xasprintf("BELAY_URL=%s", s->url);
+    c->set[1] = xasprintf("BELAY_BUNDLES=%s", s->bundles);
+    c->set[2] = xasprintf("BELAY_SCRATCH_URL=%s", s->server);
+    c->set[3] = xstrdup("BELAY_PYTHON=/usr/bin/python3");
+    size_t n = 1, nenv = 0;
+    char *saved = NULL;
+    for (char *w = strtok_r(c->words, " ", &saved); w; w = strtok_r(NULL, " ", &saved))
+        c->argv[n++] = w;
+    for (; extra && *extra; extra++)
+        c->argv[n++] = *extra;
+    ck_assert_uint_lt(n, ARRAY_LEN(c->argv));
+    for (size_t i = 0; i < ARRAY_LEN(clean); i++)
+        c->env[nenv++] = clean[i];
+    for (size_t i = 0; i < ARRAY_LEN(c->set); i++)
+        c->env[nenv++] = c->set[i];
+}
+
+static void call_release(struct call *c)
+{
+    for (size_t i = 0; i < ARRAY_LEN(c->set); i++)
+        free(c->set[i]);
+    free(c->words);
+}
+
 void site_belay_with(struct site *s, int expect_exit, const char *args, const char *const *extra)
 {
     _cleanup_err_ struct err err = {0};
     _cleanup_proc_result_ struct proc_result r = {0};
-    _cleanup_free_ char *words = xstrdup(args), *url = xasprintf("BELAY_URL=%s", s->url),
-                        *bundles = xasprintf("BELAY_BUNDLES=%s", s->bundles),
-                        *scratch = xasprintf("BELAY_SCRATCH_URL=%s", s->server);
-    const char *argv[40] = {getenv("BELAY_BIN")};
-    const char *env[] = {"DATABASE_URL",
-                         "ALEMBIC_CONFIG",
-                         "VIRTUAL_ENV",
-                         "BELAY_FORMAT",
-                         "BELAY_PYTHON=/usr/bin/python3",
-                         "NO_COLOR=1",
-                         "LC_ALL=C.UTF-8",
-                         url,
-                         bundles,
-                         scratch,
-                         NULL};
-    size_t n = 1;
-    char *saved = NULL;
-    for (char *w = strtok_r(words, " ", &saved); w; w = strtok_r(NULL, " ", &saved))
-        argv[n++] = w;
-    for (; extra && *extra; extra++)
-        argv[n++] = *extra;
-    ck_assert_uint_lt(n, ARRAY_LEN(argv));
+    struct call c;
+    call_prepare(&c, s, args, extra);
     ASSERT_OK(
-        proc_run(&(struct proc_options){.argv = argv, .env = env, .dir = s->project}, &r, &err),
+        proc_run(&(struct proc_options){.argv = c.argv, .env = c.env, .dir = s->project}, &r, &err),
         &err);
+    call_release(&c);
     free(s->out);
     free(s->errors);
     s->out = str_take(&r.output);
     s->errors = str_take(&r.errors);
     ck_assert_msg(r.status == expect_exit, "belay %s: exit %d, not %d\n%s\n%s", args, r.status,
                   expect_exit, MESSAGES(s));
+}
+
+pid_t site_start(struct site *s, const char *args)
+{
+    struct call c;
+    call_prepare(&c, s, args, NULL);
+    char **env = proc_environment(c.env);
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        if (chdir(s->project) == 0 && dup2(STDERR_FILENO, STDOUT_FILENO) >= 0)
+            execve(c.argv[0], (char *const *)c.argv, env);
+        _exit(127);
+    }
+    free(env);
+    call_release(&c);
+    return pid;
+}
+
+int site_wait(pid_t pid)
+{
+    int status;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+void site_until(const struct site *s, const char *sql)
+{
+    _cleanup_db_ struct db *db = NULL;
+    for (int i = 0; i < 12000; i++) {
+        _cleanup_err_ struct err err = {0};
+        _cleanup_free_ char *value = NULL;
+        if (!db && db_open(&engine_postgres, s->server, DB_OPEN_DEFAULT, &db, &err) < 0)
+            db = NULL;
+        if (db && db_query_text(db, sql, NULL, 0, &value, &err) == 0 && str_eq(value, "t"))
+            return;
+        usleep(10000);
+    }
+    ck_abort_msg("waited in vain for %s", sql);
+}
+
+char *site_notes(struct site *s, const char *what)
+{
+    _cleanup_err_ struct err err = {0};
+    _cleanup_journal_ struct journal *j = NULL;
+    struct deploy_notes notes = {0};
+    struct str text = {0};
+    site_journal(s);
+    ASSERT_OK(journal_open(s->bundles, &j, &err), &err);
+    ASSERT_OK(journal_notes(j, s->entry.id, &notes, &err), &err);
+    for (size_t i = 0; i < notes.n; i++)
+        if (str_eq(notes.v[i].what, what))
+            str_addf(&text, "%s\n", notes.v[i].detail ? notes.v[i].detail : "");
+    deploy_notes_release(&notes);
+    str_add(&text, "");
+    return str_take(&text);
 }
 
 void site_journal(struct site *s)
@@ -204,4 +278,15 @@ void site_is_back(struct site *s, const char *rung)
     ck_assert_msg(str_eq(s->entry.rung, rung), "rung %s, not %s\n%s\n%s", s->entry.rung, rung,
                   MESSAGES(s));
     ck_assert_msg(strcmp(now, s->old) == 0, "was:\n%s\nis:\n%s\n%s\n%s", s->old, now, MESSAGES(s));
+}
+
+void site_until_journal(struct site *s, enum deploy_state state)
+{
+    for (int i = 0; i < 12000; i++) {
+        site_journal(s);
+        if (s->entry.state == state)
+            return;
+        usleep(10000);
+    }
+    ck_abort_msg("the journal never says %s", deploy_state_name(state));
 }

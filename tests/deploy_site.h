@@ -15,6 +15,8 @@
 #ifndef BELAY_TESTS_DEPLOY_SITE_H
 #define BELAY_TESTS_DEPLOY_SITE_H
 
+#include <sys/types.h>
+
 #include "backup/journal.h"
 #include "harness/engine/engine.h"
 #include "tests/fixture.h"
@@ -41,6 +43,18 @@ char *site_value(const struct site *s, const char *sql);
 /* Runs belay with the site's options; args are separated by blanks, extra arguments follow, NULL-terminated (or NULL). */
 void site_belay_with(struct site *s, int expect_exit, const char *args, const char *const *extra);
 #define site_belay(s, expect, args) site_belay_with(s, expect, args, NULL)
+
+/* Waits until the journal has the newest deploy in that state. */
+void site_until_journal(struct site *s, enum deploy_state state);
+
+/* Starts belay and returns its process; its output goes to the test's own stderr. */
+pid_t site_start(struct site *s, const char *args);
+/* Waits for it; returns its exit code, or 128 + the signal that ended it. */
+int site_wait(pid_t pid);
+/* Waits until the query, asked in database postgres, answers "t"; fails the test after two minutes. */
+void site_until(const struct site *s, const char *sql);
+/* The text of notes of the newest deploy with that name, a line each. The caller owns it. */
+char *site_notes(struct site *s, const char *what);
 
 /* The newest deploy of the journal. */
 void site_journal(struct site *s);

@@ -2,13 +2,14 @@
  * Deploys to PostgreSQL that go wrong, through the program: after each the database is what it was, which is told by
  * pg_dump and plain SQL.
  */
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "harness/base/file.h"
 #include "tests/alembic_project.h"
 #include "tests/deploy_site.h"
-
-static const char *no_alembic; /* why Alembic cannot run here, or NULL */
+#include "tests/own_server.h"
 
 /* ---- SQL folders ---- */
 
@@ -233,8 +234,6 @@ START_TEST(a_failing_upgrade_of_alembic_leaves_the_database_as_it_was)
 {
     const struct alembic_failure *f = &alembic_failures[_i];
     struct site s;
-    if (no_alembic)
-        return;
     site_of(&s, alembic(f->revisions), "r1");
     site_belay(&s, 4, f->args);
     site_is_back(&s, f->rung);
@@ -242,13 +241,179 @@ START_TEST(a_failing_upgrade_of_alembic_leaves_the_database_as_it_was)
 }
 END_TEST
 
+/* ---- timeouts ---- */
+
+static const struct step_text adds_column[] = {{GOOD_UP("a"), GOOD_DOWN("a"), NULL}};
+static const struct rev alembic_adds_column[] = {ALEMBIC_BASE, PY_GOOD("r2", "r1"), {0}};
+
+/* A session of somebody else's that has read people in a transaction. */
+static struct db *reader(const struct site *s)
+{
+    _cleanup_err_ struct err err = {0};
+    struct db *db = NULL;
+    ASSERT_OK(db_open(&engine_postgres, s->url, DB_OPEN_DEFAULT, &db, &err), &err);
+    ASSERT_OK(db_run(db, "begin; select count(*) from people", DB_RUN_STATEMENTS, NULL, &err),
+              &err);
+    return db;
+}
+
+static void site_of_kind(struct site *s, int alembic_too)
+{
+    if (alembic_too)
+        site_of(s, alembic(alembic_adds_column), "r1");
+    else
+        site_of(s, dbmate(adds_column, 1), "1");
+}
+
+START_TEST(a_lock_that_cannot_be_had_is_tried_for_and_given_up)
+{
+    struct site s;
+    site_of_kind(&s, _i);
+    struct db *other = reader(&s);
+    site_belay(&s, 4, "deploy --lock-timeout 50ms --lock-retries 2");
+    ck_assert_ptr_nonnull(strstr(s.errors, "tried 3 times"));
+    ck_assert_ptr_nonnull(strstr(s.errors, "55P03"));
+    db_close(other);
+    site_is_back(&s, "unchanged");
+    site_close(&s);
+}
+END_TEST
+
+START_TEST(a_lock_that_is_let_go_is_had)
+{
+    struct site s;
+    site_of_kind(&s, _i);
+    struct db *other = reader(&s);
+    pid_t belay = site_start(&s, "deploy --lock-timeout 50ms --lock-retries 100");
+    for (bool seen = false; !seen; usleep(10000)) {
+        _cleanup_free_ char *path = path_join(s.bundles, "journal.db"), *notes = NULL;
+        if (!file_exists(path))
+            continue;
+        usleep(200000); /* it is being made */
+        notes = site_notes(&s, "no lock");
+        seen = *notes;
+    }
+    db_close(other);
+    ck_assert_int_eq(site_wait(belay), 0);
+    site_is_at(&s, DEPLOY_DONE);
+    site_close(&s);
+}
+END_TEST
+
+START_TEST(a_statement_that_takes_too_long_is_ended)
+{
+    const struct step_text slow[] = {{"select pg_sleep(1000);", "", NULL}};
+    const struct rev slow_alembic[] = {
+        ALEMBIC_BASE,
+        {"r2", "down_revision = 'r1'", "op.execute('select pg_sleep(1000)')", "pass"},
+        {0}};
+    struct site s;
+    if (_i)
+        site_of(&s, alembic(slow_alembic), "r1");
+    else
+        site_of(&s, dbmate(slow, 1), "1");
+    site_belay(&s, 4, "deploy --statement-timeout 100ms");
+    ck_assert_ptr_nonnull(strstr(s.errors, "--statement-timeout, 100 ms"));
+    site_is_back(&s, "unchanged");
+    site_close(&s);
+}
+END_TEST
+
+/* ---- killed ---- */
+
+#define SLEEPS                                                                                     \
+    "select exists (select from pg_stat_activity where state = 'active' and query like "           \
+    "'%%pg_sleep(%d)%%' and pid <> pg_backend_pid())"
+
+START_TEST(a_statement_that_outlives_its_belay_is_ended_before_anything_is_decided)
+{
+    struct site s;
+    int seconds = 1000 + getpid();
+    _cleanup_free_ char *sleep = xasprintf("create table z (x int); select pg_sleep(%d);", seconds);
+    _cleanup_free_ char *sleeps = xasprintf(SLEEPS, seconds);
+    const struct step_text steps[] = {{GOOD_UP("a"), GOOD_DOWN("a"), NULL}, {sleep, "", NULL}};
+    site_of(&s, dbmate(steps, 2), "1");
+    pid_t belay = site_start(&s, "deploy");
+    site_until(&s, sleeps);
+    kill(belay, SIGKILL);
+    ck_assert_int_eq(site_wait(belay), 128 + SIGKILL);
+    site_belay(&s, 4, "recover");
+    site_is_back(&s, "downgrade");
+    _cleanup_free_ char *there = site_value(&s, sleeps);
+    ck_assert_str_eq(there, "f");
+    site_belay(&s, 0, "recover");
+    ck_assert_ptr_nonnull(strstr(s.out, "nothing to recover"));
+    site_close(&s);
+}
+END_TEST
+
+/* ---- a server that goes away ---- */
+
+START_TEST(a_server_that_stops_in_the_middle_is_waited_for)
+{
+    const struct step_text steps[] = {{GOOD_UP("a"), GOOD_DOWN("a"), NULL},
+                                      {"select pg_sleep(1000);", "", NULL}};
+    struct own_server server;
+    struct site s;
+    own_server_start(&server);
+    site_open(&s, server.url, dbmate(steps, 2));
+    site_belay(&s, 0, "upgrade 1");
+    site_sql(&s, ROWS);
+    site_begin(&s);
+    pid_t belay = site_start(&s, "deploy --patience 2m");
+    site_until(&s, "select exists (select from pg_stat_activity where state = 'active' and query "
+                   "like '%pg_sleep(1000)%' and pid <> pg_backend_pid())");
+    own_server_down(&server);
+    site_until_journal(&s, DEPLOY_ROLLING_BACK);
+    own_server_up(&server);
+    ck_assert_int_eq(site_wait(belay), 4);
+    site_is_back(&s, "downgrade");
+    site_close(&s);
+    own_server_stop(&server);
+}
+END_TEST
+
+START_TEST(a_server_that_stays_away_is_left_to_recover)
+{
+    const struct step_text steps[] = {{GOOD_UP("a"), GOOD_DOWN("a"), NULL},
+                                      {"select pg_sleep(1000);", "", NULL}};
+    struct own_server server;
+    struct site s;
+    own_server_start(&server);
+    site_open(&s, server.url, dbmate(steps, 2));
+    site_belay(&s, 0, "upgrade 1");
+    site_sql(&s, ROWS);
+    site_begin(&s);
+    pid_t belay = site_start(&s, "deploy --patience 1s");
+    site_until(&s, "select exists (select from pg_stat_activity where state = 'active' and query "
+                   "like '%pg_sleep(1000)%' and pid <> pg_backend_pid())");
+    own_server_down(&server);
+    ck_assert_int_eq(site_wait(belay), 5);
+    site_is_at(&s, DEPLOY_ROLLING_BACK);
+    own_server_up(&server);
+    site_belay(&s, 4, "recover");
+    site_is_back(&s, "downgrade");
+    site_close(&s);
+    own_server_stop(&server);
+}
+END_TEST
+
 int main(void)
 {
-    no_alembic = alembic_suite_begin();
+    const char *no_alembic = alembic_suite_begin();
+    int kinds = no_alembic ? 1 : 2; /* SQL folders, Alembic */
+    if (no_alembic)
+        printf("# without Alembic: %s\n", no_alembic);
     Suite *s = suite_create("deploy_postgres");
     SUITE_ADD_LOOP(s, a_failing_upgrade_of_an_sql_folder_leaves_the_database_as_it_was,
                    ARRAY_LEN(failures));
     SUITE_ADD(s, a_good_upgrade_is_deployed_once);
+    SUITE_ADD_LOOP(s, a_lock_that_cannot_be_had_is_tried_for_and_given_up, kinds);
+    SUITE_ADD_LOOP(s, a_lock_that_is_let_go_is_had, kinds);
+    SUITE_ADD_LOOP(s, a_statement_that_takes_too_long_is_ended, kinds);
+    SUITE_ADD(s, a_statement_that_outlives_its_belay_is_ended_before_anything_is_decided);
+    SUITE_ADD(s, a_server_that_stops_in_the_middle_is_waited_for);
+    SUITE_ADD(s, a_server_that_stays_away_is_left_to_recover);
     if (!no_alembic)
         SUITE_ADD_LOOP(s, a_failing_upgrade_of_alembic_leaves_the_database_as_it_was,
                        ARRAY_LEN(alembic_failures));
