@@ -39,6 +39,7 @@ static const char *format_of_name(const char *path)
     static const struct {
         const char *ending, *format;
     } endings[] = {
+        {".html", "html"},
         {".json", "json"},
         {".md", "markdown"},
         {".sarif", "sarif"},

@@ -13,7 +13,7 @@ report_fn report_find(const char *format)
         report_fn report;
     } reports[] = {
         {"text", report_text},   {"json", report_json},         {"junit", report_junit},
-        {"sarif", report_sarif}, {"markdown", report_markdown},
+        {"sarif", report_sarif}, {"markdown", report_markdown}, {"html", report_html},
     };
     for (size_t i = 0; i < ARRAY_LEN(reports); i++)
         if (strcmp(reports[i].name, format) == 0)

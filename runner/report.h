@@ -23,6 +23,7 @@ struct report_options {
     bool quiet;                /* text only: findings and the summary alone */
     enum severity fail_on;     /* from this severity on a finding is a failure */
     int exit_code;             /* that belay will end with */
+    const char *command;       /* html only: gives the same check again, or NULL */
     const struct err *stopped; /* why the check came to no verdict, or NULL */
 };
 
@@ -31,6 +32,7 @@ typedef void (*report_fn)(const struct check_result *r, const struct report_opti
 
 void report_text(const struct check_result *r, const struct report_options *o, struct str *out);
 void report_json(const struct check_result *r, const struct report_options *o, struct str *out);
+void report_html(const struct check_result *r, const struct report_options *o, struct str *out);
 void report_junit(const struct check_result *r, const struct report_options *o, struct str *out);
 void report_markdown(const struct check_result *r, const struct report_options *o, struct str *out);
 void report_sarif(const struct check_result *r, const struct report_options *o, struct str *out);

@@ -9,7 +9,7 @@
 #include "harness/base/str.h"
 #include "harness/source/source.h"
 
-const char *const report_formats[] = {"text", "json", "junit", "sarif", "markdown", NULL};
+const char *const report_formats[] = {"text", "json", "junit", "sarif", "markdown", "html", NULL};
 
 static const char *const colors[] = {"auto", "always", "never", NULL};
 static const char *const engine_names[] = {"sqlite", "postgres", "postgresql", NULL};

@@ -9,6 +9,7 @@
 
 #include "harness/base/cleanup.h"
 #include "harness/base/file.h"
+#include "harness/base/proc.h"
 #include "runner/report.h"
 #include "tests/suite.h"
 
@@ -546,6 +547,111 @@ START_TEST(markdown_report_stays_short)
 }
 END_TEST
 
+/* Fails when the text is no well-formed XML. */
+static void check_well_formed(const char *text)
+{
+    _cleanup_free_ char *path = xasprintf("/tmp/belay-test-report-%d.html", getpid());
+    _cleanup_err_ struct err err = {0};
+    ck_assert_int_eq(file_replace(path, text, strlen(text), 0600, &err), 0);
+    _cleanup_proc_result_ struct proc_result lint = {0};
+    int rc =
+        proc_run(&(struct proc_options){.argv = (const char *[]){"xmllint", "--noout", path, NULL}},
+                 &lint, &err);
+    unlink(path);
+    ck_assert_msg(rc == 0, "%s", err.message);
+    ck_assert_msg(lint.status == 0, "%s", str_get(&lint.errors));
+}
+
+START_TEST(html_report_is_well_formed_and_loads_and_runs_nothing)
+{
+    struct report_options o = {
+        .fail_on = SEVERITY_ERROR, .exit_code = 1, .command = "belay check m --quick"};
+    _cleanup_(check_result_release) struct check_result r;
+    everything(&r);
+    _cleanup_str_ struct str out = {0};
+    report_html(&r, &o, &out);
+    check_well_formed(out.p);
+    static const char *const there[] = {
+        "<h1>✗ 3 errors, 1 warning, 1 note, 1 waived</h1>",
+        "href=\"#finding-1\"",
+        "id=\"finding-1\"",
+        "on delete <del>CASCADE</del> → <ins>NO ACTION</ins>",
+        "<li class=\"added\">+ index public.posts_user_idx</li>",
+        "<summary>3 more</summary>",
+        "<pre>ALTER TABLE post ADD COLUMN body text</pre>",
+        "waived: the data is gone for good, until 2031-01-31",
+        "not run: needs 0004, which does not upgrade",
+        "width=\"100.00%\"",
+        "<pre>belay check m --quick</pre>",
+        "prefers-color-scheme: dark",
+        "@media print",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(there); i++)
+        ck_assert_msg(strstr(out.p, there[i]) != NULL, "no %s", there[i]);
+    static const char *const absent[] = {"<script", "src=", "url(", "@import", "https:", "//cdn"};
+    for (size_t i = 0; i < ARRAY_LEN(absent); i++)
+        ck_assert_msg(strstr(out.p, absent[i]) == NULL, "there is %s", absent[i]);
+}
+END_TEST
+
+START_TEST(html_report_escapes_hostile_text_everywhere)
+{
+    static const char hostile[] = "</code><img src=x onerror=alert(1)>\"'&\x1b\x01\xff]]>\n<!--";
+    _cleanup_err_ struct err stopped = {0};
+    err_set(&stopped, ERR_ENV, "%s", hostile);
+    err_hint(&stopped, "%s", hostile);
+    struct report_options o = {
+        .fail_on = SEVERITY_ERROR, .exit_code = 3, .command = hostile, .stopped = &stopped};
+    _cleanup_(check_result_release) struct check_result r = {
+        .project = xstrdup(hostile),
+        .format = xstrdup(hostile),
+        .engine = xstrdup(hostile),
+        .scratch = xstrdup(hostile),
+        .descent = xstrdup(hostile),
+        .straight_run = xstrdup(hostile),
+    };
+    add_revision(&r, hostile, hostile, REVISION_FINDINGS);
+    add_revision(&r, "2", hostile, REVISION_NOT_RUN)->not_run_reason = xstrdup(hostile);
+    struct finding *f = result_add_finding(&r, "upgrade-fails", hostile);
+    f->file = xstrdup(hostile);
+    f->message = xstrdup(hostile);
+    f->hint = xstrdup(hostile);
+    f->statement = xstrdup(hostile);
+    f->detail = xstrdup(hostile);
+    f->trace = xstrdup(hostile);
+    f->waived_reason = xstrdup(hostile);
+    f->waived_expires = xstrdup(hostile);
+    memcpy(f->sqlstate, "<b>&<", 6);
+    add_change(f, hostile, NULL, NULL, "");
+    add_change(f, hostile, hostile, hostile, hostile);
+    _cleanup_str_ struct str out = {0};
+    report_html(&r, &o, &out);
+    check_well_formed(out.p);
+    ck_assert_ptr_null(strstr(out.p, "<img"));
+    ck_assert_ptr_null(strstr(out.p, "<b>"));
+    ck_assert_ptr_null(strstr(out.p, "<!--"));
+    ck_assert_ptr_nonnull(strstr(out.p, "<code>&lt;/code&gt;&lt;img src=x onerror=alert(1)&gt;"));
+}
+END_TEST
+
+START_TEST(html_report_folds_revisions_that_were_only_upgraded)
+{
+    struct report_options o = {.fail_on = SEVERITY_ERROR};
+    _cleanup_(check_result_release) struct check_result r = {.project = xstrdup("m")};
+    for (int i = 0; i < 9; i++) {
+        char id[8];
+        snprintf(id, sizeof(id), "%04d", i);
+        add_revision(&r, id, "x", i == 8 ? REVISION_OK : REVISION_REPLAYED);
+    }
+    _cleanup_str_ struct str out = {0};
+    report_html(&r, &o, &out);
+    check_well_formed(out.p);
+    ck_assert_ptr_nonnull(strstr(out.p, "<summary>8 revisions, only upgraded</summary>"));
+    ck_assert_ptr_nonnull(strstr(out.p, "✓ clean"));
+    ck_assert_ptr_null(strstr(out.p, "<h2>Findings</h2>"));
+}
+END_TEST
+
 START_TEST(fail_on_decides_what_junit_calls_a_failure)
 {
     _cleanup_(check_result_release) struct check_result r;
@@ -636,6 +742,9 @@ int main(void)
     SUITE_ADD(s, markdown_report_folds_findings_and_leaves_waived_ones_out);
     SUITE_ADD(s, markdown_report_keeps_hostile_text_in_its_fences);
     SUITE_ADD(s, markdown_report_stays_short);
+    SUITE_ADD(s, html_report_is_well_formed_and_loads_and_runs_nothing);
+    SUITE_ADD(s, html_report_escapes_hostile_text_everywhere);
+    SUITE_ADD(s, html_report_folds_revisions_that_were_only_upgraded);
     SUITE_ADD(s, fail_on_decides_what_junit_calls_a_failure);
     SUITE_ADD(s, every_finding_is_documented_and_every_documented_finding_exists);
     SUITE_ADD(s, object_patterns_know_star_and_question_mark_alone);
