@@ -11,11 +11,6 @@
     " c.oid >= " FIRST_USER_OID " and c.relpersistence <> 't' and c.oid <> all($1) "               \
     "@only{and c.oid = any($2)} "
 
-#define COLUMN_NAMES(attrelid, attnums)                                                            \
-    "(select string_agg(quote_ident(a.attname), ', ' order by u.ord) from unnest(" attnums         \
-    ") with ordinality u(num, ord) join pg_attribute a on a.attrelid = " attrelid                  \
-    " and a.attnum = u.num)"
-
 /*
  * The beginning of a foreign key's definition up to its columns, and on to what it references. A
  * name that needs quotes may hold anything: it is read as such.
@@ -140,7 +135,9 @@ static const char constraints_sql[] =
     "  'PARTIAL' else 'SIMPLE' end end as match,"
     " case k.contype when 'f' then " REFERENTIAL_ACTION("k.confupdtype") " end as \"on update\","
     " case k.contype when 'f' then " REFERENTIAL_ACTION("k.confdeltype")
-    "@15{@rare{  || coalesce(' (' || " COLUMN_NAMES("k.conrelid", "k.confdelsetcols") " || ')', '')}}"
+    "@15{  || case when k.confdelsetcols is null then '' else regexp_replace("
+    "   pg_get_constraintdef(k.oid), '" FOREIGN_KEY REFERENCES "[A-Z ]* ON DELETE SET"
+    " (?:NULL|DEFAULT) (\\(" QUOTED_OR("[^\")]") "\\)).*$', ' \\4') end}"
     "  end as \"on delete\","
     "@18{ case when k.conperiod then 'yes' end as period,"
     "  case when not k.conenforced then 'yes' end as \"not enforced\",}"
@@ -329,8 +326,6 @@ const char postgres_relation_rare[] =
     " or (c.reltoastrelid <> 0 and (select t.reloptions is not null from pg_class t"
     "  where t.oid = c.reltoastrelid))"
     " or exists (select from pg_inherits h where h.inhrelid = c.oid)"
-    "@15{ or exists (select from pg_constraint k where k.conrelid = c.oid"
-    "  and k.confdelsetcols is not null)}"
     " or (c.relhasindex and exists (select from pg_index i where i.indrelid = c.oid"
     "  and (i.indisclustered or i.indisreplident or not i.indisvalid or not i.indisready"
     "   or i.indexprs is not null or (select x.reloptions is not null or x.reltablespace <> 0"
@@ -356,7 +351,7 @@ const struct catalog_query postgres_relation_queries[] = {
      .sql = constraints_sql,
      .reach = REACH_RELATION,
      .own_class = CLASS_CONSTRAINT,
-     .when = "exists (select from pg_constraint k where k.conrelid = c.oid)"},
+     .when = "c.relkind in ('r', 'p', 'f')"},
     {.name = "indexes",
      .sql = indexes_sql,
      .reach = REACH_RELATION,
@@ -371,7 +366,8 @@ const struct catalog_query postgres_relation_queries[] = {
      .sql = triggers_sql,
      .reach = REACH_RELATION,
      .own_class = CLASS_TRIGGER,
-     .when = "exists (select from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal)"},
+     .when = "c.relhastriggers and exists (select from pg_trigger t where t.tgrelid = c.oid and "
+             "not t.tgisinternal)"},
     {.name = "rules",
      .sql = rules_sql,
      .reach = REACH_RELATION,

@@ -115,12 +115,16 @@ static const char changes_sql[] =
  * the third, a digit for each query of relations in their order, whether it would find anything,
  * then one for each other member of struct catalog_needs.
  * Sub-selects instead of joins, and OFFSET 0, because each row is to be one look into an index.
+ *
+ * @rare is left out when all objects are relations and indexes. Then no descendant is found: the
+ * second column says whether the whole query has to be asked.
  */
 static const char resolve_sql[] =
     "with recursive named(oid) as (select distinct oid from (select case t.class"
     "  when 'pg_class'::regclass then coalesce("
     "   (select i.indrelid from pg_index i where i.indexrelid = t.oid),"
     "   (select c.oid from pg_class c where c.oid = t.oid))"
+    "@rare{"
     "  when 'pg_trigger'::regclass then"
     "   (select g.tgrelid from pg_trigger g where g.oid = t.oid)"
     "  when 'pg_policy'::regclass then"
@@ -132,11 +136,13 @@ static const char resolve_sql[] =
     "  when 'pg_statistic_ext'::regclass then"
     "   (select s.stxrelid from pg_statistic_ext s where s.oid = t.oid)"
     "  when 'pg_type'::regclass then"
-    "   (select nullif(y.typrelid, 0) from pg_type y where y.oid = t.oid) end as oid"
-    "  from unnest($1::oid[], $2::oid[]) t(class, oid)) x where oid is not null),"
-    " tree(oid) as (select oid from named"
+    "   (select nullif(y.typrelid, 0) from pg_type y where y.oid = t.oid)"
+    "} end as oid"
+    "  from unnest($1::oid[], $2::oid[]) t(class, oid) offset 0) x where oid is not null),"
+    "@<rare{ tree(oid) as not materialized (select oid from named),}"
+    "@rare{ tree(oid) as (select oid from named"
     "  union select i.inhrelid from tree, lateral (select h.inhrelid from pg_inherits h"
-    "   where h.inhparent = tree.oid offset 0) i),"
+    "   where h.inhparent = tree.oid offset 0) i),}"
     " related(oid) as (select oid from tree"
     "  union select d.objid from tree, lateral (select p.objid from pg_depend p"
     "   where p.refclassid = 'pg_class'::regclass and p.refobjid = tree.oid"
@@ -205,8 +211,8 @@ struct postgres_tracker {
     struct schema_tracker base;
     struct catalog_reader reader;
     bool instrumented;
-    char *fingerprint;     /* as of last; NULL: unknown */
-    char *resolve;         /* resolve_sql with what the relation queries want to know */
+    char *fingerprint; /* as of last; NULL: unknown */
+    char *resolve[2];  /* resolve_sql with what the relation queries want to know: lean, whole */
     struct snapshot *last; /* NULL: nothing read yet, or the last read failed */
     uint32_t sorted_out;   /* relations up to this oid were sorted into those to leave out or not */
     size_t full_reads;
@@ -215,7 +221,7 @@ struct postgres_tracker {
 
 /* What one log says. */
 struct change_log {
-    struct oids classes, objects;           /* touched: pairs */
+    struct oids classes, objects;           /* touched, and not gone: pairs */
     struct oids relations, routines, types; /* scopes to read again */
     struct strv dropped_columns;            /* identities */
     struct catalog_needs needs;             /* of relations */
@@ -278,6 +284,17 @@ static bool known_tag(const char *tag)
     return false;
 }
 
+/* What is logged as the table that it belonged to; the list is that of the drop trigger. */
+static bool is_part(const char *type)
+{
+    static const char *const parts[] = {"trigger", "policy", "rule", "table constraint",
+                                        "default value"};
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        if (strcmp(parts[i], type) == 0)
+            return true;
+    return false;
+}
+
 static bool known_class(uint32_t class)
 {
     for (size_t i = 0; i < ARRAY_LEN(known_classes); i++)
@@ -286,7 +303,7 @@ static bool known_class(uint32_t class)
     return false;
 }
 
-static void touch(struct change_log *l, uint32_t class, uint32_t oid)
+static void touch(struct change_log *l, uint32_t class, uint32_t oid, bool gone)
 {
     if (class == CLASS_RELATION)
         oids_add(&l->relations, oid);
@@ -294,6 +311,10 @@ static void touch(struct change_log *l, uint32_t class, uint32_t oid)
         oids_add(&l->routines, oid);
     else if (class == CLASS_TYPE)
         oids_add(&l->types, oid);
+    if (gone)
+        return;
+    l->routines_live |= class == CLASS_PROC;
+    l->types_live |= class == CLASS_TYPE;
     l->classes.v = xgrow(l->classes.v, l->classes.n, &l->classes.cap, sizeof(uint32_t));
     l->classes.v[l->classes.n++] = class;
     l->objects.v = xgrow(l->objects.v, l->objects.n, &l->objects.cap, sizeof(uint32_t));
@@ -309,7 +330,7 @@ static void touch_table_of(struct change_log *l, const struct snapshot *last, co
                                                                 : NULL;
     const struct object *o = kind ? snapshot_find(last, kind, identity) : NULL;
     if (o)
-        touch(l, CLASS_RELATION, o->scope_oid);
+        touch(l, CLASS_RELATION, o->scope_oid, false);
 }
 
 static void change_log_read(struct change_log *l, const struct postgres_tracker *t,
@@ -331,10 +352,9 @@ static void change_log_read(struct change_log *l, const struct postgres_tracker 
             return;
         }
         l->alters_table |= strcmp(tag, "ALTER TABLE") == 0;
-        touch(l, class_oid, (uint32_t)strtoul(oid, NULL, 10));
-        l->routines_live |= !dropped && class_oid == CLASS_PROC;
-        l->types_live |= !dropped && class_oid == CLASS_TYPE;
-        if (dropped && strcmp(sub, "0") != 0)
+        bool whole = dropped && strcmp(sub, "0") == 0;
+        touch(l, class_oid, (uint32_t)strtoul(oid, NULL, 10), whole && !is_part(type));
+        if (dropped && !whole)
             strv_add(&l->dropped_columns, identity);
         else if (dropped)
             touch_table_of(l, t->last, type, identity);
@@ -342,7 +362,7 @@ static void change_log_read(struct change_log *l, const struct postgres_tracker 
 }
 
 /* The text of the query that resolve() runs; owned by the caller. */
-static char *resolve_text(int major)
+static char *resolve_text(int major, bool rare)
 {
     _cleanup_str_ struct str s = {0};
     str_add(&s, resolve_sql);
@@ -352,18 +372,28 @@ static char *resolve_text(int major)
              postgres_relation_comments);
     str_addf(&s, RESOLVE_END_SQL, postgres_relation_attrs);
     struct str expanded = {0};
-    catalog_expand(s.p, &(struct catalog_text){.major = major}, &expanded);
+    catalog_expand(s.p, &(struct catalog_text){.major = major, .needs = {.rare = rare}}, &expanded);
     return str_take(&expanded);
 }
 
 static int resolve(struct postgres_tracker *t, struct change_log *l, struct err *err)
 {
+    if (l->objects.n == 0) /* everything is gone */
+        return 0;
+    bool rare = false;
+    for (size_t i = 0; i < l->classes.n; i++)
+        rare |= l->classes.v[i] != CLASS_RELATION;
     _cleanup_free_ char *classes = oids_literal(&l->classes);
     _cleanup_free_ char *objects = oids_literal(&l->objects);
     _cleanup_rows_ struct rows *rows = NULL;
-    if (db_query_prepared(t->reader.db, t->resolve, (const char *[]){classes, objects}, 2, &rows,
-                          err) < 0)
+    const char *const values[] = {classes, objects};
+    if (db_query_prepared(t->reader.db, t->resolve[rare], values, 2, &rows, err) < 0)
         return -1;
+    if (!rare && str_eq(rows_get(rows, 0, 1), "t")) {
+        rows_free(TAKE_PTR(rows));
+        if (db_query_prepared(t->reader.db, t->resolve[1], values, 2, &rows, err) < 0)
+            return -1;
+    }
     oids_parse(&l->relations, rows_get(rows, 0, 0));
     const char *finds = rows_get(rows, 0, 2);
     size_t i = 0;
@@ -560,7 +590,8 @@ static int update(struct postgres_tracker *t, bool full, struct err *err)
     __attribute__((cleanup(change_log_release))) struct change_log l = {.unknown = full};
     if (t->instrumented && take_changes(t, &l, err) < 0)
         return -1;
-    if (t->instrumented && !l.unknown && l.objects.n == 0)
+    if (t->instrumented && !l.unknown && l.objects.n == 0 &&
+        l.relations.n + l.routines.n + l.types.n == 0)
         return 0;
     if (t->instrumented && !l.unknown && apply(t, &l, err) < 0)
         return -1;
@@ -602,7 +633,8 @@ int postgres_tracker_new(struct db *db, const struct schema_options *options,
         return -1;
     }
     t->instrumented = options && options->instrument && t->reader.superuser;
-    t->resolve = resolve_text(t->reader.version / 10000);
+    for (int rare = 0; rare < 2; rare++)
+        t->resolve[rare] = resolve_text(t->reader.version / 10000, rare);
     /* A copy of an instrumented database has it all, perhaps with rows in its log. */
     if (db_run(db, catalog_settings_sql, DB_RUN_WHOLE, NULL, err) < 0 ||
         (t->instrumented && (postgres_tracker_remove(db, err) < 0 ||
@@ -621,6 +653,7 @@ void postgres_tracker_free(struct schema_tracker *tracker)
     catalog_reader_release(&t->reader);
     snapshot_free(t->last);
     free(t->fingerprint);
-    free(t->resolve);
+    free(t->resolve[0]);
+    free(t->resolve[1]);
     free(t);
 }
