@@ -39,12 +39,8 @@ static const char *format_of_name(const char *path)
     static const struct {
         const char *ending, *format;
     } endings[] = {
-        {".html", "html"},
-        {".json", "json"},
-        {".md", "markdown"},
-        {".sarif", "sarif"},
-        {".txt", "text"},
-        {".xml", "junit"},
+        {".html", "html"},   {".json", "json"}, {".md", "markdown"},
+        {".sarif", "sarif"}, {".txt", "text"},  {".xml", "junit"},
     };
     for (size_t i = 0; i < ARRAY_LEN(endings); i++)
         if (str_ends(path, endings[i].ending))
