@@ -18,14 +18,24 @@ struct report {
     const char *when; /* "up and down again" */
     size_t first;     /* of result->findings, that is of this report */
     bool blamed;
+    const struct fitting *fitting; /* or NULL */
+};
+
+/* How rows fare that suit the constraints which the upgrade adds. */
+struct fitting {
+    struct row_state before, after; /* up and down again */
+    struct digest_set before_view, after_view;
+    struct digest_changes changes;
 };
 
 /* What is said of one table, column or sequence. */
 struct line {
     const char *kind, *identity; /* "table", "public.posts" */
     const char
-        *link;  /* " in ": what stands before the identity in the message; NULL: it begins it */
-    char *what; /* "12 of 40 rows lost"; taken over */
+        *link;   /* " in ": what stands before the identity in the message; NULL: it begins it */
+    char *cause; /* begins the message instead: "the upgrade drops column a.b"; taken over; or NULL
+                  */
+    char *what;  /* "12 of 40 rows lost"; taken over */
     const char *keys; /* " (first: id 3, 7, 9)"; or NULL */
 };
 
@@ -41,8 +51,9 @@ static struct finding *add_line(struct report *p, const char *id, enum step_dire
             f = &r->findings[i];
     if (!f) {
         f = walk_add_finding(p->w, id, p->r, direction);
-        f->message = l.link ? xasprintf("%s: %s%s%s%s", p->when, l.what, l.link, l.identity, keys)
-                            : xasprintf("%s: %s: %s%s", p->when, l.identity, l.what, keys);
+        f->message = l.cause  ? xasprintf("%s: %s, %s%s", l.cause, p->when, l.what, keys)
+                     : l.link ? xasprintf("%s: %s%s%s%s", p->when, l.what, l.link, l.identity, keys)
+                              : xasprintf("%s: %s: %s%s", p->when, l.identity, l.what, keys);
     }
     f->changes = xgrow(f->changes, f->nchanges, &f->changes_cap, sizeof(*f->changes));
     f->changes[f->nchanges++] = (struct finding_change){
@@ -50,6 +61,7 @@ static struct finding *add_line(struct report *p, const char *id, enum step_dire
         .text = xasprintf("%s %s: %s%s", l.kind, l.identity, l.what, keys),
     };
     free(l.what);
+    free(l.cause);
     p->blamed = true;
     return f;
 }
@@ -153,13 +165,15 @@ static bool from_clock(const struct column_change *c)
 }
 
 /* The hint of data-lost-by-design, and the waiver that the revision itself may hold. */
-static void explain_loss(const struct report *p, struct finding *f)
+static void explain_loss(const struct report *p, struct finding *f, bool gone)
 {
     if (!f->hint)
-        f->hint =
-            xstrdup("keep it (in another column or table) for as long as the downgrade may be "
-                    "needed, or say why it may go: a waiver in belay.yaml, or a comment "
-                    "\"belay: lossy REASON\" in the revision");
+        f->hint = xasprintf(
+            "%s: a waiver in belay.yaml, or a comment \"belay: lossy REASON\" in the revision",
+            gone ? "keep it (in another column or table) for as long as the downgrade may be "
+                   "needed, or say why it may go"
+                 : "rows that suit the constraints which the upgrade adds are left alone, the "
+                   "others cannot come back; where that is meant, say so");
     if (!f->waived_reason)
         f->waived_reason = policy_lossy_reason(p->r);
 }
@@ -179,16 +193,44 @@ static bool is_gone(const struct suspect *s, const char *column)
     return true;
 }
 
+/*
+ * What the upgrade takes away is what the constraints refuse that it adds (duplicates, orphans, NULL):
+ * rows that suit them come through unharmed. column NULL: whole rows.
+ */
+static bool is_cleared(const struct report *p, const char *table, const char *column)
+{
+    const struct fitting *f = p->fitting;
+    const struct digest *d = f ? row_state_find(&f->before, table) : NULL;
+    if (!d || !d->sum.rows)
+        return false;
+    for (size_t i = 0; i < f->changes.n; i++) {
+        const struct digest_change *c = &f->changes.v[i];
+        if (strcmp(c->before->name, table) == 0)
+            return !(c->difference & (DIGEST_ROWS | DIGEST_MISSING | DIGEST_PAIRING)) && column &&
+                   !strv_has(&c->columns, column);
+    }
+    return true;
+}
+
+static char *drops(const char *kind, const char *identity)
+{
+    return xasprintf("the upgrade drops %s %s", kind, identity);
+}
+
 static void report_column(struct report *p, const struct suspect *s, const char *column)
 {
     _cleanup_free_ char *identity = xasprintf("%s.%s", s->before->name, column);
-    bool gone = is_gone(s, column);
-    struct finding *f = add_line(
-        p, gone ? "data-lost-by-design" : "rows-changed",
-        gone ? STEP_UP : column_direction(s, column),
-        (struct line){.kind = "column", .identity = identity, .what = column_sentence(s, column)});
-    if (gone)
-        explain_loss(p, f);
+    bool gone = is_gone(s, column), whole = gone && is_gone(s, NULL);
+    enum step_direction direction = gone ? STEP_UP : column_direction(s, column);
+    bool meant = gone || (direction == STEP_UP && is_cleared(p, s->before->name, column));
+    char *cause = whole ? drops("table", s->before->name) : gone ? drops("column", identity) : NULL;
+    struct finding *f = add_line(p, meant ? "data-lost-by-design" : "rows-changed", direction,
+                                 (struct line){.kind = "column",
+                                               .identity = identity,
+                                               .cause = cause,
+                                               .what = column_sentence(s, column)});
+    if (meant)
+        explain_loss(p, f, gone);
     walk_rows_add_mark(p->w, p->r->position, s->before->name, column);
 }
 
@@ -217,21 +259,30 @@ static void report_table(struct report *p, const struct suspect *s)
     }
     if (lost) {
         _cleanup_free_ char *keys = e ? first_keys(e, &e->lost_keys) : xstrdup("");
-        struct finding *f = add_line(
-            p, whole ? "data-lost-by-design" : "rows-lost", whole ? STEP_UP : rows_direction(s),
-            (struct line){
-                "table", name, " in ",
-                xasprintf("%" PRIu64 " of %" PRIu64 " row%s lost", lost, before, plural(before)),
-                keys});
-        if (whole)
-            explain_loss(p, f);
+        enum step_direction direction = whole ? STEP_UP : rows_direction(s);
+        bool meant = whole || (direction == STEP_UP && is_cleared(p, name, NULL));
+        struct finding *f =
+            add_line(p, meant ? "data-lost-by-design" : "rows-lost", direction,
+                     (struct line){.kind = "table",
+                                   .identity = name,
+                                   .link = " in ",
+                                   .cause = whole ? drops("table", name) : NULL,
+                                   .what = xasprintf("%" PRIu64 " of %" PRIu64 " row%s lost", lost,
+                                                     before, plural(before)),
+                                   .keys = keys});
+        if (meant)
+            explain_loss(p, f, whole);
     }
-    if (added) {
+    /* a table that went and came back with some of its rows may have them under other keys */
+    if (added && !(whole && added <= lost)) {
         _cleanup_free_ char *keys = e ? first_keys(e, &e->added_keys) : xstrdup("");
         struct finding *f = add_line(
             p, "rows-added", STEP_DOWN,
-            (struct line){"table", name, " to ",
-                          xasprintf("%" PRIu64 " row%s added", added, plural(added)), keys});
+            (struct line){.kind = "table",
+                          .identity = name,
+                          .link = " to ",
+                          .what = xasprintf("%" PRIu64 " row%s added", added, plural(added)),
+                          .keys = keys});
         if (!f->hint)
             f->hint = xstrdup("the downgrade must delete the rows that the upgrade inserts");
     }
@@ -259,10 +310,10 @@ static void report_table(struct report *p, const struct suspect *s)
     }
     if (!any && !(e && e->key))
         add_line(p, "rows-changed", STEP_DOWN,
-                 (struct line){"table", name, NULL,
-                               xstrdup("each column has the values it had, but not in the same "
-                                       "rows"),
-                               NULL});
+                 (struct line){.kind = "table",
+                               .identity = name,
+                               .what = xstrdup("each column has the values it had, but not in the "
+                                               "same rows")});
 }
 
 /* Where the rows of its table are others, so is its place, and that is said already. */
@@ -293,13 +344,13 @@ static void report_sequence(struct report *p, const struct suspect *s)
     /* forward is away from 0: keys that were given are not given again */
     if (before >= 0 ? after >= before : after <= before)
         return;
-    struct finding *f =
-        add_line(p, "sequence-changed", STEP_DOWN,
-                 (struct line){"sequence", s->before->name, NULL,
-                               xasprintf("gives %" PRId64 " next, where it would have given "
-                                         "%" PRId64,
-                                         after, before),
-                               NULL});
+    struct finding *f = add_line(
+        p, "sequence-changed", STEP_DOWN,
+        (struct line){.kind = "sequence",
+                      .identity = s->before->name,
+                      .what = xasprintf("gives %" PRId64 " next, where it would have given "
+                                        "%" PRId64,
+                                        after, before)});
     if (!f->hint)
         f->hint = xstrdup("the next rows would get keys that are taken: set it to where it was "
                           "(setval, or RESTART WITH)");
@@ -405,11 +456,11 @@ static int explain(struct walk *w, struct line *after, const char *table, struct
 }
 
 static int judge(struct walk *w, const struct rows_suspicion *s,
-                 const struct digest_changes *changes, struct line *again, bool *ret_blamed,
-                 struct err *err)
+                 const struct digest_changes *changes, const struct fitting *fitting,
+                 struct line *again, bool *ret_blamed, struct err *err)
 {
-    struct report p = {w, graph_at(w->graph, s->i), "up and down again", w->result->nfindings,
-                       false};
+    struct report p = {
+        w, graph_at(w->graph, s->i), "up and down again", w->result->nfindings, false, fitting};
     for (size_t k = 0; k < 2 * changes->n; k++) { /* tables first */
         const struct digest_change *c = &changes->v[k % changes->n];
         if (c->before->sequence != (k >= changes->n) || !still_suspect(w, c) ||
@@ -437,6 +488,61 @@ static int judge(struct walk *w, const struct rows_suspicion *s,
     return 0;
 }
 
+/* The upgrade adds a constraint, a unique index or NOT NULL to a table that was there. */
+static bool adds_constraints(const struct walk *w, size_t i)
+{
+    const struct delta *d = &w->deltas[i];
+    for (size_t k = 0; k < d->nadded; k++) {
+        const struct object *o = d->added[k];
+        const char *table = object_get(o, "table"), *dot = strrchr(o->identity, '.');
+        const struct object *before = snapshot_find(w->state, o->kind, o->identity);
+        bool column = strcmp(o->kind, "column") == 0;
+        if (column ? !before || object_get(before, "not null") || !object_get(o, "not null")
+                   : strcmp(o->kind, "constraint") != 0 &&
+                         (strcmp(o->kind, "index") != 0 || !object_get(o, "unique")))
+            continue;
+        _cleanup_free_ char *owner =
+            table ? xstrdup(table) : xstrndup(o->identity, dot ? (size_t)(dot - o->identity) : 0);
+        if (snapshot_find(w->state, "table", owner))
+            return true;
+    }
+    return false;
+}
+
+static void fitting_release(struct fitting *f)
+{
+    digest_changes_release(&f->changes);
+    free(f->before_view.v);
+    free(f->after_view.v);
+    row_state_release(&f->before);
+    row_state_release(&f->after);
+}
+
+/* Rows made where the revision is applied, and taken down, up and down by it. *ret: that worked. */
+static int try_fitting_rows(struct walk *w, size_t i, const struct strv *names,
+                            struct fitting *fitting, bool *ret, struct err *err)
+{
+    _cleanup_line_ struct line *l = NULL;
+    *ret = false;
+    if (w->exclusive || !adds_constraints(w, i))
+        return 0;
+    if (walk_fitting_line(w, i, &l, err) < 0)
+        return -1;
+    if (!l)
+        return 0;
+    if (walk_rows_read(w, l, names, &fitting->before, NULL, err) < 0 ||
+        walk_up_and_down(w, l, i, ret, err) < 0)
+        return -1;
+    if (!*ret)
+        return 0;
+    if (walk_rows_read(w, l, names, &fitting->after, NULL, err) < 0)
+        return -1;
+    row_state_view(&fitting->before, names, &fitting->before_view);
+    row_state_view(&fitting->after, names, &fitting->after_view);
+    digest_compare(&fitting->before_view, &fitting->after_view, &fitting->changes);
+    return 0;
+}
+
 int walk_judge_rows(struct walk *w, const struct rows_suspicion *s, bool *ret_blamed,
                     struct err *err)
 {
@@ -450,9 +556,14 @@ int walk_judge_rows(struct walk *w, const struct rows_suspicion *s, bool *ret_bl
     row_state_view(s->after, s->names, &after);
     digest_compare(&before, &after, &changes);
     if (count_suspects(w, &changes, &names)) {
+        struct fitting fitting = {0};
+        bool fits;
         rc = run_again(w, s, &names, &again, err);
         if (rc == 0)
-            rc = judge(w, s, &changes, again, ret_blamed, err);
+            rc = try_fitting_rows(w, s->i, &names, &fitting, &fits, err);
+        if (rc == 0)
+            rc = judge(w, s, &changes, fits ? &fitting : NULL, again, ret_blamed, err);
+        fitting_release(&fitting);
     }
     digest_changes_release(&changes);
     free(before.v);
@@ -463,8 +574,8 @@ int walk_judge_rows(struct walk *w, const struct rows_suspicion *s, bool *ret_bl
 void walk_judge_again(struct walk *w, size_t i, const struct row_state *first,
                       const struct row_state *second, const struct strv *names, bool *ret_blamed)
 {
-    struct report p = {w, graph_at(w->graph, i), "upgraded a second time", w->result->nfindings,
-                       false};
+    struct report p = {
+        w, graph_at(w->graph, i), "upgraded a second time", w->result->nfindings, false, NULL};
     struct digest_set a, b;
     struct digest_changes changes = {0};
     row_state_view(first, names, &a);
@@ -477,12 +588,13 @@ void walk_judge_again(struct walk *w, size_t i, const struct row_state *first,
             continue;
         uint64_t was = c->before->sum.rows, is = c->after->sum.rows;
         if (was != is)
-            add_line(&p, was < is ? "rows-added" : "rows-lost", STEP_DOWN,
-                     (struct line){"table", name, NULL,
-                                   xasprintf("%" PRIu64 " row%s, where the first time there were "
-                                             "%" PRIu64,
-                                             is, plural(is), was),
-                                   NULL});
+            add_line(
+                &p, was < is ? "rows-added" : "rows-lost", STEP_DOWN,
+                (struct line){.kind = "table",
+                              .identity = name,
+                              .what = xasprintf("%" PRIu64 " row%s, where the first time there "
+                                                "were %" PRIu64,
+                                                is, plural(is), was)});
         /* keys from a sequence that moved on, the time, random values: not blamed, and no
          * evidence from here on */
         for (size_t n = 0; n < c->columns.n; n++)
@@ -532,7 +644,7 @@ static int judge_stop(struct walk *w, size_t i, size_t from, const struct strv *
     _cleanup_line_ struct line *l = NULL;
     _cleanup_free_ char *when =
         xasprintf("on the way down from %s", graph_at(w->graph, from - 1)->id);
-    struct report p = {w, graph_at(w->graph, i), when, w->result->nfindings, false};
+    struct report p = {w, graph_at(w->graph, i), when, w->result->nfindings, false, NULL};
     struct row_state expected = {0}, again = {0};
     struct digest_set before, after;
     struct digest_changes changes = {0};

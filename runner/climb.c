@@ -307,8 +307,10 @@ static int upgrade_failed_on_rows(struct walk *w, size_t i, enum rows_guilt guil
         finding_explain(f, any ? "the upgrade works on empty tables and fails on any rows"
                                : "the upgrade fails on rows that the schema before it allows");
         if (!any && !f->hint)
-            f->hint = xstrdup("plain, distinct values pass: whether yours do, only an upgrade of a "
-                              "copy of the real data can tell");
+            f->hint = xasprintf("%s: whether yours do, only an upgrade of a copy of the real data "
+                                "can tell",
+                                passing == ROWS_BENIGN ? "plain, distinct values pass"
+                                                       : "only rows pass that already suit it");
         if (walk_descend_segment(w, i, w->state, &w->rows.now, err) < 0)
             return -1;
     }

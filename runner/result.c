@@ -55,8 +55,8 @@ const struct finding_id finding_ids[] = {
     {"invalid-index", SEVERITY_ERROR, "The revision leaves an invalid index that no query uses."},
     {"expired-waiver", SEVERITY_ERROR, "A waiver or an ignored object has expired."},
     {"data-lost-by-design", SEVERITY_WARNING,
-     "The upgrade drops a column or table that holds values, so that no downgrade can bring them "
-     "back."},
+     "The upgrade drops a column or table that holds values, or clears away what a constraint that "
+     "it adds refuses: no downgrade can bring them back."},
     {"upgrade-depends-on-data", SEVERITY_WARNING,
      "The upgrade works on plain rows and fails on others that the schema before it allows."},
     {"downgrade-depends-on-data", SEVERITY_WARNING,

@@ -259,6 +259,11 @@ enum rows_guilt {
 /* said: how the upgrade failed. *ret_passing: the rows on which the walk can go on. */
 int walk_judge_upgrade(struct walk *w, size_t i, const struct err *said, enum rows_guilt *ret,
                        enum rows_kind *ret_passing, struct err *err);
+/* A line at S(i) with benign rows that suit S(i+1): made there, and taken along by the downgrade.
+ * *ret is NULL where that fails. */
+int walk_fitting_line(struct walk *w, size_t i, struct line **ret, struct err *err);
+/* *ret: both steps worked. */
+int walk_up_and_down(struct walk *w, struct line *l, size_t i, bool *ret, struct err *err);
 /* *ret_down: the schema after the downgrade on empty tables, where it works there. */
 int walk_judge_downgrade(struct walk *w, size_t i, enum rows_guilt *ret, struct snapshot **ret_down,
                          struct err *err);

@@ -47,6 +47,16 @@ struct fault {
 
 static const struct fault faults[] = {
     /* ---- upgrades that rows stop ---- */
+    {"an error raised over rows that the revision does not want",
+     PG,
+     USERS,
+     {"do $$ begin if exists (select from users where name not like 'http%') then raise 'mend "
+      "them'; end if; end $$;",
+      NOTHING},
+     {"do $$ begin if exists (select from users where id is null) then raise 'no'; end if; end $$;",
+      NOTHING},
+     "upgrade-depends-on-data 2",
+     "mend them"},
     {"a NOT NULL column without a default",
      BOTH,
      USERS,
@@ -196,7 +206,7 @@ static const struct fault faults[] = {
      {"drop table users;", "create table users (id integer primary key, name text, nick text);"},
      {"alter table users rename to people;", "alter table people rename to users;"},
      "data-lost-by-design 2: table users",
-     "rows lost in"},
+     "users: up and down again, 6 of 6 rows lost"},
     {"a column moved to a table and not back",
      BOTH,
      USERS,
@@ -225,7 +235,62 @@ static const struct fault faults[] = {
      "data-lost-by-design 2: column users.nick",
      "values changed"},
 
+    {"NULLs filled before NOT NULL is set",
+     PG,
+     USERS,
+     {"update users set nick = '-' where nick is null; alter table users alter nick set not null;",
+      "alter table users alter nick drop not null;"},
+     {"create table nameless as select id from users where nick is null; update users set nick = "
+      "'-' where nick is null; alter table users alter nick set not null;",
+      "alter table users alter nick drop not null; update users set nick = null where id in "
+      "(select "
+      "id from nameless); drop table nameless;"},
+     "data-lost-by-design 2: column users.nick",
+     "values changed, first NULL -> '-'"},
+    {"duplicates removed for a unique index",
+     BOTH,
+     USERS,
+     {"delete from users where id not in (select min(id) from users group by nick); create unique "
+      "index nicks on users (nick);",
+      "drop index nicks;"},
+     {"create table twice as select * from users where id not in (select min(id) from users group "
+      "by nick); delete from users where id in (select id from twice); create unique index nicks "
+      "on users (nick);",
+      "drop index nicks; insert into users select * from twice; drop table twice;"},
+     "data-lost-by-design 2: table users",
+     "rows lost in "},
+    {"orphans removed for a foreign key",
+     PG,
+     {"create table users (id integer primary key); create table notes (id integer primary key, "
+      "user_id integer not null);",
+      "drop table notes; drop table users;"},
+     {"delete from notes where user_id not in (select id from users); alter table notes add "
+      "foreign key (user_id) references users;",
+      "alter table notes drop constraint notes_user_id_fkey;"},
+     {"alter table notes add foreign key (user_id) references users not valid;",
+      "alter table notes drop constraint notes_user_id_fkey;"},
+     "data-lost-by-design 2: table notes",
+     "6 of 6 rows lost in "},
+    {"a table that comes back with its rows under other keys",
+     BOTH,
+     {"create table users (id integer primary key, name text);", "drop table users;"},
+     {"create table people (id integer primary key, name text); insert into people select "
+      "row_number() over (order by id), name from users; drop table users;",
+      "create table users (id integer primary key, name text); insert into users select id, name "
+      "from people; drop table people;"},
+     {"alter table users rename to people;", "alter table people rename to users;"},
+     "data-lost-by-design 2: column users.id",
+     "users: up and down again, values of its 6 rows changed"},
+
     /* ---- rows lost ---- */
+    {"rows deleted that a new constraint has nothing against",
+     BOTH,
+     USERS,
+     {"delete from users where id > 0; create unique index nicks on users (nick);",
+      "drop index nicks;"},
+     {"create index nicks on users (nick);", "drop index nicks;"},
+     "rows-lost 2: table users",
+     "6 of 6 rows lost in "},
     {"rows that the upgrade deletes",
      BOTH,
      POSTS,
@@ -326,6 +391,14 @@ static const struct fault faults[] = {
      {"create index folded on users (lower(name));", "drop index folded;"},
      "rows-changed 2: column users.name",
      "values changed, first "},
+    {"NULLs that are filled where NULL stays allowed",
+     BOTH,
+     USERS,
+     {"update users set nick = '-' where nick is null;", NOTHING},
+     {"alter table users add column shown text; update users set shown = coalesce(nick, '-');",
+      "alter table users drop column shown;"},
+     "rows-changed 2: column users.nick",
+     "values changed, first NULL -> '-'"},
     {"values that are set to NULL",
      BOTH,
      USERS,

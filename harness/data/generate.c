@@ -40,9 +40,10 @@ static int mark_full(struct gen_context *c, enum gen_state now, enum gen_state t
         for (size_t i = 0; i < n; i++) {
             struct gen_table *t = s->v[asked[i]];
             bool full = strchr("t1", *rows_get(rows, 0, (int)i)) != NULL;
-            if (full != (now == GEN_WAITS))
+            if (full != (now != GEN_FILLED))
                 continue;
             t->state = then;
+            free(t->why);
             t->why = xstrdup(why);
         }
     }
@@ -269,6 +270,9 @@ static int fill(struct gen_context *c, struct err *err)
         }
     }
     if (fill_all(c, err) < 0)
+        return -1;
+    /* rows that refuse ours may be those that the triggers of other tables made */
+    if (mark_full(c, GEN_FAILED, GEN_FILLED, NULL, err) < 0)
         return -1;
     return mark_full(c, GEN_FILLED, GEN_FAILED, "no row stayed: a trigger or rule kept them out",
                      err);
