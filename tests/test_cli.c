@@ -407,6 +407,17 @@ START_TEST(fail_on_decides_the_exit_code)
 }
 END_TEST
 
+START_TEST(the_page_says_how_to_check_again_without_secrets)
+{
+    write_project();
+    _cleanup_run_ struct run r = run("check project -e sqlite --quick -q --latest 1 -x key=secret "
+                                     "--url postgresql://u:secret@h/db --format html");
+    ck_assert_int_eq(r.r.status, 0);
+    has(r.out, "<pre>belay check project --engine sqlite --quick --latest 1 --x-arg ...</pre>");
+    ck_assert_ptr_null(strstr(r.out, "secret"));
+}
+END_TEST
+
 START_TEST(reports_go_where_they_are_sent)
 {
     write_dbmate("bad", trace);
@@ -419,13 +430,14 @@ START_TEST(reports_go_where_they_are_sent)
     json_decref(j);
 
     _cleanup_run_ struct run files =
-        run("check bad -e sqlite --output r.xml --output r.json --format text -o r.report");
+        run("check bad -e sqlite --output r.xml --output r.json --format text -o r.report "
+            "-o r.sarif -o r.md -o r.html");
     has(files.out, "✗ 1 error");
     static const struct {
         const char *name, *part;
-    } written[] = {{"r.xml", "<testsuites"},
-                   {"r.json", "\"verdict\""},
-                   {"r.report", "downgrade-leaves-trace"}};
+    } written[] = {{"r.xml", "<testsuites"},      {"r.json", "\"verdict\""},
+                   {"r.sarif", "\"2.1.0\""},      {"r.md", "### ✗ belay check: 1 error"},
+                   {"r.html", "<!DOCTYPE html>"}, {"r.report", "downgrade-leaves-trace"}};
     for (size_t i = 0; i < ARRAY_LEN(written); i++) {
         _cleanup_free_ char *path = path_join(folder, written[i].name);
         _cleanup_free_ char *text = NULL;
@@ -649,6 +661,7 @@ int main(void)
     SUITE_ADD(s, init_writes_a_file_that_belay_reads_and_never_overwrites);
     SUITE_ADD(s, check_says_clean_with_0_and_findings_with_1);
     SUITE_ADD(s, fail_on_decides_the_exit_code);
+    SUITE_ADD(s, the_page_says_how_to_check_again_without_secrets);
     SUITE_ADD(s, reports_go_where_they_are_sent);
     SUITE_ADD(s, waivers_take_findings_out_of_the_count);
     SUITE_ADD(s, an_engine_that_nothing_shows_is_asked_for);
