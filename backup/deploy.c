@@ -134,7 +134,8 @@ static int make_bundle(struct deploy *d, struct err *err)
         .control = control,
     };
     deploy_progress(d, "bundle", NULL);
-    if (journal_note(d->journal, d->entry->id, "bundle", path, err) < 0 ||
+    if (deploy_ours_horizon(d, err) < 0 ||
+        journal_note(d->journal, d->entry->id, "bundle", path, err) < 0 ||
         backup_create(&backup, &summary, err) < 0)
         return err_prefix(err, "the bundle");
     free(d->entry->bundle);
@@ -353,6 +354,7 @@ void deploy_release(struct deploy *d)
     revisions_release(&d->list);
     strv_release(&d->invalid_before);
     strv_release(&d->ours.names);
+    strv_release(&d->exported);
     free(d->session);
     journal_close(d->journal);
     deploy_lock_free(d->lock);

@@ -20,8 +20,10 @@ struct deploy {
     uint64_t bytes;               /* of the database, once the preflight has looked */
     bool untracked;               /* before the upgrade there was no version table */
     struct revisions targets, list;
-    struct step_touched ours;   /* what the steps of this deploy committed to */
-    char *session;              /* the migrator's, as noted in the journal; or NULL */
+    struct step_touched ours; /* what the steps of this deploy committed to */
+    uint64_t horizon;         /* PostgreSQL: transactions before it are in the bundle; 0: unknown */
+    struct strv exported;     /* files with rows of others */
+    char *session;            /* the migrator's, as noted in the journal; or NULL */
     struct strv invalid_before; /* constraints and indexes, as check_valid() words them */
 };
 
@@ -55,6 +57,9 @@ bool deploy_is_old(const struct deploy_differences *l);
 /* everything: also of tables that the deploy did not write to, so that others is filled in. */
 int deploy_compare_old(const struct deploy *d, bool everything, struct deploy_differences *ret,
                        struct err *err);
+/* PostgreSQL: the tables whose rows are not the old ones, in the database of that URL; without version tables. */
+int deploy_other_rows(const struct deploy *d, const char *url, struct strv *ret_tables,
+                      struct err *err);
 /* What is applied now; in a session that is closed again. *ret_tracked (may be NULL): there is a version
  * table; without one nothing is applied. */
 int deploy_current(const struct deploy *d, struct revisions *ret, struct strv *ret_unknown,
@@ -73,6 +78,8 @@ int deploy_steps(struct deploy *d, const struct revisions *list, enum step_direc
 
 /* Adds what a step committed to; NULL: nothing is known about it. */
 int deploy_ours_add(struct deploy *d, const struct step_touched *touched, struct err *err);
+/* Before the bundle is taken: what is written from now on may not be in it. */
+int deploy_ours_horizon(struct deploy *d, struct err *err);
 /* The session that the next step runs in, noted before. */
 int deploy_ours_session(struct deploy *d, struct migrator *m, struct err *err);
 /* What a deploy that was cut off has noted. */
@@ -82,6 +89,12 @@ int deploy_ours_read(struct deploy *d, struct err *err);
 int deploy_ours_end(struct deploy *d, struct err *err);
 /* Waits, with patience, for a server that is away, and has the lock again. */
 int deploy_reach(struct deploy *d, struct err *err);
+
+/* ---- deploy_export.c ---- */
+
+/* PostgreSQL: writes the rows of the database of that URL that are newer than the bundle to files beside it, of
+ * tables that differ. */
+int deploy_export(struct deploy *d, const char *url, struct err *err);
 
 /* ---- deploy_check.c: is the new state complete? ---- */
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "backup/backup.h"
+#include "harness/engine/url.h"
 
 enum { DIFFERENCES_KEPT = 20, RUNG_TRIES = 5 };
 
@@ -79,6 +80,32 @@ static int others_wrote(struct deploy *d, struct strv *ret, struct err *err)
     return 0;
 }
 
+static char *url_of_database(const struct deploy *d, const char *name, struct err *err)
+{
+    _cleanup_conninfo_ struct conninfo c = {0};
+    if (conninfo_parse(d->o->url, &c, err) < 0)
+        return NULL;
+    conninfo_set(&c, "dbname", name);
+    return conninfo_url(&c);
+}
+
+/* What was committed after the last look and before the swap; in the database that was put aside, where nobody
+ * writes any more. */
+static void export_late(struct deploy *d)
+{
+    _cleanup_err_ struct err err = {0};
+    _cleanup_free_ char *url = url_of_database(d, d->entry->evidence, &err);
+    if (!url || deploy_export(d, url, &err) < 0)
+        deploy_say(
+            d, "rows that others wrote meanwhile are in %s alone, and could not be exported: %s",
+            d->entry->evidence, err.message);
+    else if (d->result->exported)
+        deploy_say(d, "rows that others wrote since the bundle was taken are in %s",
+                   d->result->exported);
+    if (url)
+        explicit_bzero(url, strlen(url));
+}
+
 static int rung_restore(struct deploy *d, bool *ret_tried, struct err *err)
 {
     _cleanup_strv_ struct strv others = {0};
@@ -88,7 +115,8 @@ static int rung_restore(struct deploy *d, bool *ret_tried, struct err *err)
         _cleanup_free_ char *list = strv_join(&others, "; ");
         deploy_say(d,
                    "not restored: rows may have been written since the bundle was taken, and would "
-                   "be lost (%s). \"belay recover --lost-writes=accept\" goes back all the same",
+                   "be lost (%s). \"belay recover --lost-writes=export\" writes them to files and "
+                   "goes back",
                    list);
         return 0;
     }
@@ -99,10 +127,13 @@ static int rung_restore(struct deploy *d, bool *ret_tried, struct err *err)
         .url = d->o->url,
         .jobs = d->o->jobs,
     };
+    bool postgres = d->o->engine == &engine_postgres;
+    if (postgres && d->o->lost_writes == LOST_WRITES_EXPORT && deploy_export(d, d->o->url, err) < 0)
+        return -1;
     if (deploy_lock_confirm(d->lock, err) < 0 || backup_restore(&o, &r, err) < 0)
         return -1;
     *ret_tried = true;
-    if (d->o->engine == &engine_postgres) {
+    if (postgres) {
         /* compared before it took its place; what differs now was written since */
         strv_release(&d->ours.names);
         d->ours.known = true;
@@ -111,6 +142,10 @@ static int rung_restore(struct deploy *d, bool *ret_tried, struct err *err)
     d->entry->evidence = xstrdup(r.kept);
     if (r.kept)
         deploy_say(d, "the failed database is kept as %s; to remove it: %s", r.kept, r.drop);
+    if (r.kept && postgres && d->o->lost_writes != LOST_WRITES_ACCEPT)
+        export_late(d);
+    else if (r.kept && !postgres && d->o->lost_writes == LOST_WRITES_EXPORT)
+        d->result->exported = xstrdup(r.kept); /* the whole of it */
     return 0;
 }
 

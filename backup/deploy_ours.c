@@ -2,6 +2,7 @@
  * What a deploy did itself, as opposed to others who use the database meanwhile: the tables that its steps
  * wrote to, and the sessions they ran in. The journal has both, so that `belay recover` knows them too:
  *
+ *     horizon   what transactions before this one wrote is in the bundle
  *     session   process id and start of the server's process, before its first step
  *     touched   after a step: tables, a line each; "?" when that is not known
  *
@@ -38,6 +39,20 @@ int deploy_ours_add(struct deploy *d, const struct step_touched *touched, struct
     return journal_note(d->journal, d->entry->id, "touched", names, err);
 }
 
+int deploy_ours_horizon(struct deploy *d, struct err *err)
+{
+    _cleanup_db_ struct db *db = NULL;
+    _cleanup_free_ char *number = NULL;
+    if (d->o->engine != &engine_postgres)
+        return 0;
+    if (db_open(d->o->engine, d->o->url, DB_OPEN_READONLY, &db, err) < 0 ||
+        db_query_text(db, "select txid_snapshot_xmin(txid_current_snapshot())", NULL, 0, &number,
+                      err) < 0)
+        return -1;
+    d->horizon = strtoull(number, NULL, 10);
+    return journal_note(d->journal, d->entry->id, "horizon", number, err);
+}
+
 int deploy_ours_session(struct deploy *d, struct migrator *m, struct err *err)
 {
     const char *session = migrator_backend(m);
@@ -71,6 +86,8 @@ int deploy_ours_read(struct deploy *d, struct err *err)
         if (str_eq(n->what, "upgrade") || str_eq(n->what, "downgrade")) {
             d->ours.known = d->ours.known && !open;
             open = true;
+        } else if (str_eq(n->what, "horizon")) {
+            d->horizon = strtoull(n->detail, NULL, 10);
         } else if (str_eq(n->what, "touched")) {
             open = false;
             if (str_eq(n->detail, "?"))

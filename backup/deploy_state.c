@@ -161,6 +161,25 @@ int deploy_compare_old(const struct deploy *d, bool everything, struct deploy_di
     return 0;
 }
 
+int deploy_other_rows(const struct deploy *d, const char *url, struct strv *ret_tables,
+                      struct err *err)
+{
+    _cleanup_db_ struct db *db = NULL;
+    _cleanup_(digest_set_release) struct digest_set rows = {0};
+    _cleanup_(digest_changes_release) struct digest_changes changes = {0};
+    if (db_open(d->o->engine, url, DB_OPEN_READONLY, &db, err) < 0 ||
+        digest_read(db, NULL, &(struct digest_options){0}, &rows, err) < 0)
+        return -1;
+    digest_compare(&deploy_old(d)->digests, &rows, &changes);
+    for (size_t i = 0; i < changes.n; i++) {
+        const struct digest_change *c = &changes.v[i];
+        if (!(c->difference & (DIGEST_MISSING | DIGEST_SEQUENCE)) &&
+            !is_version_table(d, c->before->name))
+            strv_add(ret_tables, c->before->name);
+    }
+    return 0;
+}
+
 void deploy_differences_release(struct deploy_differences *l)
 {
     strv_release(&l->wrong);

@@ -146,6 +146,7 @@ static int print_result_json(const struct deploy_result *r, struct err *err)
     json_object_set_new(j, "file", report_string(r->failure.file));
     json_object_set_new(j, "hint", report_string(r->failure.hint));
     json_object_set_new(j, "holder", report_string(r->holder));
+    json_object_set_new(j, "exported", report_string(r->exported));
     json_object_set_new(j, "words", words);
     json_object_set_new(j, "seconds", phases);
     return verb_print_json("deploy", j, err);
