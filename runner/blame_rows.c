@@ -212,6 +212,18 @@ static bool is_cleared(const struct report *p, const char *table, const char *co
     return true;
 }
 
+/* Nothing but NULLs that were filled, or values that became NULL: what a constraint asks for. Other
+ * values are converted, and that rows which were converted once stay as they are excuses nothing. */
+static bool to_or_from_null(const struct suspect *s, const char *column)
+{
+    const struct column_change *c = explained_column(s, column);
+    if (!c || c->became_null == c->rows)
+        return c != NULL;
+    uint64_t before = column_of(s->before, column)->nulls,
+             after = column_of(s->after, column)->nulls;
+    return !c->became_null && before - after == c->rows;
+}
+
 static char *drops(const char *kind, const char *identity)
 {
     return xasprintf("the upgrade drops %s %s", kind, identity);
@@ -222,7 +234,8 @@ static void report_column(struct report *p, const struct suspect *s, const char 
     _cleanup_free_ char *identity = xasprintf("%s.%s", s->before->name, column);
     bool gone = is_gone(s, column), whole = gone && is_gone(s, NULL);
     enum step_direction direction = gone ? STEP_UP : column_direction(s, column);
-    bool meant = gone || (direction == STEP_UP && is_cleared(p, s->before->name, column));
+    bool meant = gone || (direction == STEP_UP && to_or_from_null(s, column) &&
+                          is_cleared(p, s->before->name, column));
     char *cause = whole ? drops("table", s->before->name) : gone ? drops("column", identity) : NULL;
     struct finding *f = add_line(p, meant ? "data-lost-by-design" : "rows-changed", direction,
                                  (struct line){.kind = "column",

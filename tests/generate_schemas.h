@@ -123,6 +123,11 @@ static const struct schema postgres_schemas[] = {
      "create table t (a text not null check (length(a) = 12), b text check (char_length(b) >= 40),"
      " c text not null check (length(c) between 3 and 5), d bytea check (octet_length(d) = 32))",
      "(select count(*) = 6 from t)", NULL},
+    {"bytes of a length",
+     "create table t (id int primary key, a bytea not null check (length(a) = 33), b bytea not "
+     "null "
+     "unique check (octet_length(b) = 32))",
+     "(select count(*) > 0 from t)", NULL},
     {"check pattern",
      "create table t (mail text not null check (mail ~ '^[^@ ]+@[^@ ]+\\.[a-z]{2,}$'),"
      " code varchar(8) not null unique check (code ~* '^[A-Z]{3}-[0-9]{4}$'),"

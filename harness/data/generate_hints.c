@@ -311,6 +311,8 @@ void hints_add(const struct engine *e, const struct value_type *t, const char *e
         value_benign(t, 0, &benign);
         if (str_starts(str_get(&benign), "{\""))
             add_documents(e, t, &l, cells);
+        if (str_starts(str_get(&benign), "\\x")) /* bytea takes plain digits as well */
+            add_texts(e, t, &l, cells);
         if (str_starts(str_get(&benign), "2020-"))
             add_days(e, t, &l, cells);
         for (size_t i = 0; i < l.texts.n; i++)
