@@ -113,7 +113,8 @@ static const char changes_sql[] =
  * with its table. Descendants are included, for what is done to a parent may reach them, and the
  * sequences that a table owns. The second column says whether one of them has, or had, descendants;
  * the third, a digit for each query of relations in their order, whether it would find anything,
- * then one for each other member of struct catalog_needs.
+ * then one for each other member of struct catalog_needs, then whether one may be to leave out: its
+ * name is somewhere in $3, or the tracker made it.
  * Sub-selects instead of joins, and OFFSET 0, because each row is to be one look into an index.
  *
  * @rare is left out when all objects are relations and indexes. Then no descendant is found: the
@@ -213,6 +214,7 @@ struct postgres_tracker {
     bool instrumented;
     char *fingerprint; /* as of last; NULL: unknown */
     char *resolve[2];  /* resolve_sql with what the relation queries want to know: lean, whole */
+    char *names;       /* of version tables, one after the other */
     struct snapshot *last; /* NULL: nothing read yet, or the last read failed */
     uint32_t sorted_out;   /* relations up to this oid were sorted into those to leave out or not */
     size_t full_reads;
@@ -225,6 +227,7 @@ struct change_log {
     struct oids relations, routines, types; /* scopes to read again */
     struct strv dropped_columns;            /* identities */
     struct catalog_needs needs;             /* of relations */
+    bool suspects;                          /* some relations may be version tables */
     bool routines_live, types_live;         /* some of them were not dropped */
     bool alters_table;
     bool unknown; /* the reach is not known: read everything */
@@ -368,8 +371,10 @@ static char *resolve_text(int major, bool rare)
     str_add(&s, resolve_sql);
     for (const struct catalog_query *q = postgres_relation_queries; q->name; q++)
         str_addf(&s, FIND ", ", q->when ? q->when : "true");
-    str_addf(&s, FIND ", " FIND ", (%s)::int", postgres_relation_rare, postgres_relation_gaps,
-             postgres_relation_comments);
+    str_addf(&s, FIND ", " FIND ", (%s)::int, " FIND, postgres_relation_rare,
+             postgres_relation_gaps, postgres_relation_comments,
+             "strpos($3, quote_ident(c.relname)) > 0 or c.relnamespace::regnamespace::text = "
+             "'" TRACKER_SCHEMA "'");
     str_addf(&s, RESOLVE_END_SQL, postgres_relation_attrs);
     struct str expanded = {0};
     catalog_expand(s.p, &(struct catalog_text){.major = major, .needs = {.rare = rare}}, &expanded);
@@ -386,12 +391,12 @@ static int resolve(struct postgres_tracker *t, struct change_log *l, struct err 
     _cleanup_free_ char *classes = oids_literal(&l->classes);
     _cleanup_free_ char *objects = oids_literal(&l->objects);
     _cleanup_rows_ struct rows *rows = NULL;
-    const char *const values[] = {classes, objects};
-    if (db_query_prepared(t->reader.db, t->resolve[rare], values, 2, &rows, err) < 0)
+    const char *const values[] = {classes, objects, t->names};
+    if (db_query_prepared(t->reader.db, t->resolve[rare], values, 3, &rows, err) < 0)
         return -1;
     if (!rare && str_eq(rows_get(rows, 0, 1), "t")) {
         rows_free(TAKE_PTR(rows));
-        if (db_query_prepared(t->reader.db, t->resolve[1], values, 2, &rows, err) < 0)
+        if (db_query_prepared(t->reader.db, t->resolve[1], values, 3, &rows, err) < 0)
             return -1;
     }
     oids_parse(&l->relations, rows_get(rows, 0, 0));
@@ -403,6 +408,7 @@ static int resolve(struct postgres_tracker *t, struct change_log *l, struct err 
     l->needs.rare = finds[i] == '1';
     l->needs.gaps = finds[i + 1] == '1';
     l->needs.comments = finds[i + 2] == '1';
+    l->suspects = finds[i + 3] == '1';
     if (l->relations.n + l->routines.n + l->types.n > MANY_SCOPES)
         l->unknown = true;
     if (l->alters_table && str_eq(rows_get(rows, 0, 1), "t"))
@@ -470,7 +476,8 @@ static bool shows_elsewhere(const struct change_log *l, const struct snapshot *l
     return false;
 }
 
-/* Oids grow: only relations that are new can be version tables that are not yet known as such. */
+/* Oids grow: only relations that are new can be version tables that are not yet known as such.
+ * What extensions make is read in full. */
 static int sort_out(struct postgres_tracker *t, const struct oids *relations, const char *literal,
                     struct err *err)
 {
@@ -503,7 +510,7 @@ static int read_scopes(struct postgres_tracker *t, const struct change_log *l, s
         if (!scopes[i].live) /* all of them are gone */
             continue;
         _cleanup_free_ char *oids = oids_literal(scopes[i].oids);
-        if (i == 0 && sort_out(t, scopes[i].oids, oids, err) < 0)
+        if (i == 0 && l->suspects && sort_out(t, scopes[i].oids, oids, err) < 0)
             return -1;
         if (catalog_read_scopes(&t->reader, scopes[i].reach, oids, &scopes[i].needs, s, err) < 0)
             return -1;
@@ -633,6 +640,10 @@ int postgres_tracker_new(struct db *db, const struct schema_options *options,
         return -1;
     }
     t->instrumented = options && options->instrument && t->reader.superuser;
+    struct str names = {0};
+    for (size_t i = 0; options && options->version_tables && options->version_tables[i]; i++)
+        str_addf(&names, "%s\n", options->version_tables[i]);
+    t->names = str_take(&names);
     for (int rare = 0; rare < 2; rare++)
         t->resolve[rare] = resolve_text(t->reader.version / 10000, rare);
     /* A copy of an instrumented database has it all, perhaps with rows in its log. */
@@ -653,6 +664,7 @@ void postgres_tracker_free(struct schema_tracker *tracker)
     catalog_reader_release(&t->reader);
     snapshot_free(t->last);
     free(t->fingerprint);
+    free(t->names);
     free(t->resolve[0]);
     free(t->resolve[1]);
     free(t);
