@@ -360,6 +360,20 @@ void deploy_release(struct deploy *d)
     deploy_lock_free(d->lock);
 }
 
+/* What somebody who was killed in the middle of a commit left beside an SQLite database takes a session that may write to
+ * be rolled back; those that only read are refused until then. */
+static int settle(const struct deploy_options *o, struct err *err)
+{
+    _cleanup_db_ struct db *db = NULL;
+    _cleanup_free_ char *count = NULL;
+    if (o->engine != &engine_sqlite)
+        return 0;
+    return db_open(o->engine, o->url, DB_OPEN_DEFAULT, &db, err) < 0 ||
+                   db_query_text(db, "select count(*) from sqlite_schema", NULL, 0, &count, err) < 0
+               ? -1
+               : 0;
+}
+
 /* Lock first, journal second: whoever holds the lock is the only one to write about this database.
  * 1: an unfinished deploy was found. 0: none. */
 static int begin(struct deploy *d, struct err *err)
@@ -375,7 +389,8 @@ static int begin(struct deploy *d, struct err *err)
         d->result->outcome = DEPLOY_OUTCOME_LOCKED;
         return 0;
     }
-    if (journal_open(d->o->dir, &d->journal, err) < 0 || database_key(d->o, &key, err) < 0)
+    if (settle(d->o, err) < 0 || journal_open(d->o->dir, &d->journal, err) < 0 ||
+        database_key(d->o, &key, err) < 0)
         return -1;
     d->entry->database = key;
     d->entry->engine = xstrdup(engine_name(d->o->engine));

@@ -11,208 +11,15 @@
 #include <unistd.h>
 
 #include "tests/alembic_project.h"
-#include "tests/belay_process.h"
-#include "tests/belay_run.h"
-#include "tests/migration_folder.h"
+#include "tests/deploy_world.h"
 #include "tests/suite.h"
 
-enum kind { FOLDER, ALEMBIC, KINDS };
-static const char *const kind_names[] = {"SQL folder", "Alembic"};
-
-/* ---- a user with a project and a database ---- */
-
-/* A revision in SQL, one statement a line; down NULL: none. */
-struct change {
-    const char *up, *down;
-    bool no_transaction; /* SQL folder */
-};
-
-struct world {
-    enum kind kind;
-    char *dir, *path, *url;
-};
-
-static const struct change first = {
-    "create table people (id integer primary key, name text not null, born int)",
-    "drop table people", false};
-
-static void folder_revision(const char *dir, int n, const struct change *c)
-{
-    _cleanup_str_ struct str s = {0};
-    const char *off = c->no_transaction ? " transaction:false" : "";
-    str_addf(&s, "-- revision: r%d\n", n);
-    if (n > 1)
-        str_addf(&s, "-- revises: r%d\n", n - 1);
-    for (int down = 0; down < (c->down ? 2 : 1); down++) {
-        str_addf(&s, "-- %s%s\n", down ? "downgrade" : "upgrade", off);
-        for (const char *p = down ? c->down : c->up; *p;) {
-            size_t len = strcspn(p, "\n");
-            str_addf(&s, "%.*s;\n", (int)len, p);
-            p += len + (p[len] == '\n');
-        }
-    }
-    _cleanup_free_ char *name = xasprintf("m/r%d.sql", n);
-    folder_write(dir, name, str_get(&s), s.len);
-}
-
-static char *python_body(const char *sql)
-{
-    struct str s = {0};
-    if (!sql || !*sql)
-        return xstrdup("pass");
-    for (const char *p = sql; *p;) {
-        size_t len = strcspn(p, "\n");
-        str_addf(&s, "op.execute(\"\"\"%.*s\"\"\")\n", (int)len, p);
-        p += len + (p[len] == '\n');
-    }
-    return str_take(&s);
-}
-
-/* changes follow `first` and end with up NULL. */
-static char *alembic_folder(const struct change *changes)
-{
-    struct rev revs[8] = {{0}};
-    size_t n = 0;
-    for (const struct change *c = &first; c->up; c = n == 1 ? changes : c + 1) {
-        revs[n] = (struct rev){
-            .id = xasprintf("r%zu", n + 1),
-            .head = n ? xasprintf("down_revision = 'r%zu'", n) : xstrdup("down_revision = None"),
-            .up = python_body(c->up),
-            .down = c->down ? python_body(c->down) : NULL,
-        };
-        n++;
-    }
-    _cleanup_free_ char *env = env_with(sync_env, "");
-    char *dir = project_write("sqlite", env, revs);
-    for (size_t i = 0; i < n; i++) {
-        free((char *)revs[i].id);
-        free((char *)revs[i].head);
-        free((char *)revs[i].up);
-        free((char *)revs[i].down);
-    }
-    return dir;
-}
-
-static struct run belay(const struct world *w, const char *args)
-{
-    _cleanup_free_ char *url = xasprintf("DATABASE_URL=%s", w->url);
-    const char *const env[] = {url, "BELAY_PYTHON=" PYTHON,
-                               w->kind == FOLDER ? "BELAY_DIR=m" : NULL, NULL};
-    return belay_run(w->dir, env, args);
-}
-
-#define SAID "%s: \"%s\" ended with %d\n-- out:\n%s-- errors:\n%s"
-#define SAID_ARGS(w, args, r) kind_names[(w)->kind], args, (r).r.status, (r).out, (r).errors
-
-/* part NULL: any output. */
-static void expect_run(const struct world *w, const char *args, int status, const char *part)
-{
-    _cleanup_run_ struct run r = belay(w, args);
-    ck_assert_msg(r.r.status == status, "not %d: " SAID, status, SAID_ARGS(w, args, r));
-    ck_assert_msg(!part || strstr(r.out, part) || strstr(r.errors, part), "no \"%s\": " SAID, part,
-                  SAID_ARGS(w, args, r));
-}
-
-/* A program that must work; its output, owned by the caller. */
-static char *output_of(const char *const *argv)
-{
-    _cleanup_proc_result_ struct proc_result r = {0};
-    _cleanup_err_ struct err err = {0};
-    ASSERT_OK(proc_run(&(struct proc_options){.argv = argv}, &r, &err), &err);
-    ck_assert_msg(r.status == 0, "%s: %s", argv[0], str_get(&r.errors));
-    return xstrdup(str_get(&r.output));
-}
-
-/* Everything that the database holds, as SQLite's own shell writes it. */
-static char *dump(const struct world *w)
-{
-    return output_of((const char *const[]){"sqlite3", w->path, ".dump", NULL});
-}
-
-static void sql(const struct world *w, const char *text)
-{
-    free(output_of((const char *const[]){"sqlite3", "-bail", w->path, text, NULL}));
-}
-
-static void expect_sql(const struct world *w, const char *query, const char *value)
-{
-    _cleanup_free_ char *got = output_of((const char *const[]){"sqlite3", w->path, query, NULL});
-    got[strcspn(got, "\n")] = '\0';
-    ck_assert_msg(strcmp(got, value) == 0, "%s: %s, not %s", query, got, value);
-}
-
-/* At revision r1, with rows; changes are pending. */
-static void world_open(struct world *w, enum kind kind, const struct change *changes)
-{
-    w->kind = kind;
-    if (kind == ALEMBIC) {
-        w->dir = alembic_folder(changes);
-    } else {
-        w->dir = folder_new();
-        folder_revision(w->dir, 1, &first);
-        for (int n = 0; changes[n].up; n++)
-            folder_revision(w->dir, n + 2, &changes[n]);
-    }
-    w->path = path_join(w->dir, "d.db");
-    w->url = xasprintf("sqlite:///%s", w->path);
-    expect_run(w, "upgrade r1 -q", 0, NULL);
-    sql(w, "with recursive n(i) as (select 1 union all select i + 1 from n where i < 300)"
-           " insert into people select i, 'name ' || i, 1900 + i % 100 from n");
-}
-
-static void world_close(struct world *w)
-{
-    free(w->url);
-    free(w->path);
-    folder_free(&w->dir);
-}
-
-/* ---- the journal ---- */
-
-/* A member of the newest deploy, "null" for none; owned by the caller. */
-static char *newest(const struct world *w, const char *member)
-{
-    _cleanup_run_ struct run r = belay(w, "status --format json");
-    json_error_t e;
-    json_t *j = json_loads(r.out, 0, &e);
-    ck_assert_msg(j != NULL, SAID, SAID_ARGS(w, "status", r));
-    const json_t *first_of = json_array_get(json_object_get(j, "deploys"), 0);
-    const char *text = json_string_value(json_object_get(first_of, member));
-    char *copy = xstrdup(text ? text : "null");
-    json_decref(j);
-    return copy;
-}
-
-static void expect_newest(const struct world *w, const char *member, const char *value)
-{
-    _cleanup_free_ char *got = newest(w, member);
-    ck_assert_msg(strcmp(got, value) == 0, "%s: %s is %s, not %s", kind_names[w->kind], member, got,
-                  value);
-}
-
-static size_t deploys(const struct world *w)
-{
-    _cleanup_run_ struct run r = belay(w, "status --format json");
-    json_t *j = json_loads(r.out, 0, NULL);
-    size_t n = json_array_size(json_object_get(j, "deploys"));
-    json_decref(j);
-    return n;
-}
-
 /* ---- going well ---- */
-
-static const struct change two[] = {
-    {"alter table people add column mail text\nupdate people set mail = name || '@x'",
-     "alter table people drop column mail", false},
-    {"create table towns (id integer primary key)\ninsert into towns values (7)",
-     "drop table towns", false},
-    {0},
-};
 
 START_TEST(a_deploy_upgrades_and_says_so)
 {
     struct world w;
-    world_open(&w, _i, two);
+    world_open(&w, _i, two_changes);
     expect_run(&w, "deploy", 0, "r1 -> r3");
     expect_sql(&w, "select count(*), sum(mail = name || '@x') from people", "300|300");
     expect_sql(&w, "select id from towns", "7");
@@ -232,7 +39,7 @@ END_TEST
 START_TEST(with_nothing_pending_no_bundle_is_taken)
 {
     struct world w;
-    world_open(&w, _i, two);
+    world_open(&w, _i, two_changes);
     expect_run(&w, "deploy --to r1", 0, "nothing to deploy");
     ck_assert_uint_eq(deploys(&w), 0);
     expect_run(&w, "bundles --bundles belay-bundles", 0, NULL);
@@ -247,7 +54,7 @@ END_TEST
 START_TEST(a_database_that_is_not_there_yet_is_made)
 {
     struct world w;
-    world_open(&w, _i, two);
+    world_open(&w, _i, two_changes);
     ck_assert_int_eq(unlink(w.path), 0);
     expect_run(&w, "deploy", 0, "base -> r3");
     expect_sql(&w, "select id from towns", "7");
@@ -258,7 +65,7 @@ END_TEST
 START_TEST(a_dry_run_changes_nothing)
 {
     struct world w;
-    world_open(&w, _i, two);
+    world_open(&w, _i, two_changes);
     _cleanup_free_ char *before = dump(&w);
     expect_run(&w, "deploy --dry-run", 0, "insert into towns");
     _cleanup_free_ char *after = dump(&w);
@@ -429,7 +236,7 @@ END_TEST
 START_TEST(assertions_that_hold_let_a_deploy_pass)
 {
     struct world w;
-    world_open(&w, FOLDER, two);
+    world_open(&w, FOLDER, two_changes);
     write_text(w.dir, "belay.yaml",
                "after:\n  - {sql: select count(*) from people, expect: 300}\n"
                "  - {sql: \"select ''\", expect: ''}\n"
@@ -448,7 +255,7 @@ START_TEST(an_assertion_without_a_row_or_that_is_no_sql_fails)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct world w;
-        world_open(&w, FOLDER, two);
+        world_open(&w, FOLDER, two_changes);
         _cleanup_free_ char *yaml =
             xasprintf("after:\n  - {sql: %s%s}\n", cases[i][0], cases[i][1] ? "" : ", expect: 1");
         write_text(w.dir, "belay.yaml", yaml);
@@ -462,7 +269,7 @@ END_TEST
 START_TEST(a_probe_that_hangs_is_ended)
 {
     struct world w;
-    world_open(&w, FOLDER, two);
+    world_open(&w, FOLDER, two_changes);
     write_text(w.dir, "belay.yaml", "probes: [sleep 1000]\nprobe_timeout: 1s\n");
     expect_run(&w, "deploy", 4, "did not end within 1 s");
     expect_newest(&w, "rung", "downgrade");
@@ -487,7 +294,7 @@ static void expect_file(const struct world *w, const char *name, const char *tex
 START_TEST(hooks_hear_what_became_of_it)
 {
     struct world w;
-    world_open(&w, FOLDER, two);
+    world_open(&w, FOLDER, two_changes);
     write_text(w.dir, "belay.yaml", HOOKS);
     expect_run(&w, "deploy --to r2", 0, "r1 -> r2");
     expect_file(&w, "told", "begun r1 r2 \ndone r1 r2 \n");
@@ -501,7 +308,7 @@ END_TEST
 START_TEST(a_hook_before_that_fails_stops_the_deploy_before_it_began)
 {
     struct world w;
-    world_open(&w, FOLDER, two);
+    world_open(&w, FOLDER, two_changes);
     _cleanup_free_ char *before = dump(&w);
     write_text(w.dir, "belay.yaml",
                "hooks:\n  before: 'echo no; exit 7'\n  on_failure: echo $BELAY_OUTCOME >told\n");
@@ -517,7 +324,7 @@ END_TEST
 START_TEST(a_hook_that_fails_afterwards_is_told_and_changes_nothing)
 {
     struct world w;
-    world_open(&w, FOLDER, two);
+    world_open(&w, FOLDER, two_changes);
     write_text(w.dir, "belay.yaml", "hooks:\n  after: exit 7\n");
     expect_run(&w, "deploy", 0, "ended with 7");
     expect_newest(&w, "state", "done");
@@ -556,7 +363,7 @@ START_TEST(what_does_not_fit_is_refused_and_nothing_changes)
 {
     const struct refusal *r = &refusals[_i];
     struct world w;
-    world_open(&w, FOLDER, two);
+    world_open(&w, FOLDER, two_changes);
     if (r->sql)
         sql(&w, r->sql);
     if (r->file)
@@ -575,7 +382,7 @@ END_TEST
 START_TEST(drift_that_is_allowed_stays_and_is_put_back)
 {
     struct world w;
-    world_open(&w, _i, two);
+    world_open(&w, _i, two_changes);
     sql(&w, "create table odd (x); insert into odd values (1)");
     _cleanup_free_ char *before = dump(&w);
     expect_run(&w, "deploy", 1, "--allow-drift");
@@ -592,7 +399,7 @@ END_TEST
 START_TEST(no_room_for_the_bundle_changes_nothing)
 {
     struct world w;
-    world_open(&w, FOLDER, two);
+    world_open(&w, FOLDER, two_changes);
     sql(&w, "create index by_name on people (name); drop index by_name;"
             "update people set name = hex(randomblob(2000))");
     _cleanup_free_ char *before = dump(&w), *url = xasprintf("DATABASE_URL=%s", w.url);
@@ -616,12 +423,32 @@ START_TEST(no_room_for_the_bundle_changes_nothing)
 }
 END_TEST
 
+START_TEST(a_commit_that_was_cut_off_before_is_rolled_back_first)
+{
+    struct world w;
+    world_open(&w, _i, two_changes);
+    _cleanup_free_ char *before = dump(&w);
+    /* the file and its journal as a process that is killed in the middle leaves them */
+    _cleanup_free_ char *script = xasprintf(
+        "cd '%s' && printf '%%s\\n' 'pragma cache_size = 1;' 'begin immediate;'"
+        " 'update people set name = hex(randomblob(900));'"
+        " '.shell cp d.db half && cp d.db-journal half-journal' 'rollback;' | sqlite3 d.db"
+        " && mv half d.db && mv half-journal d.db-journal && test -s d.db-journal",
+        w.dir);
+    free(output_of((const char *const[]){"sh", "-c", script, NULL}));
+    expect_run(&w, "deploy --probe=false", 4, NULL);
+    _cleanup_free_ char *after = dump(&w);
+    ck_assert_str_eq(before, after);
+    world_close(&w);
+}
+END_TEST
+
 /* ---- several at once ---- */
 
 START_TEST(a_second_deploy_says_who_holds_the_lock)
 {
     struct world w;
-    world_open(&w, _i, two);
+    world_open(&w, _i, two_changes);
     _cleanup_close_ int fd = open(w.path, O_RDWR | O_CLOEXEC);
     ck_assert_int_eq(flock(fd, LOCK_EX | LOCK_NB), 0);
     _cleanup_free_ char *holder = xasprintf("process %d", (int)getpid());
@@ -665,7 +492,7 @@ END_TEST
 START_TEST(status_tells_every_deploy_newest_first)
 {
     struct world w;
-    world_open(&w, FOLDER, two);
+    world_open(&w, FOLDER, two_changes);
     expect_run(&w, "status", 0, "no deploys");
     expect_run(&w, "deploy --to r2", 0, NULL);
     expect_run(&w, "deploy --probe=false", 4, NULL);
@@ -684,7 +511,7 @@ END_TEST
 START_TEST(the_report_is_json_where_that_is_wanted)
 {
     struct world w;
-    world_open(&w, FOLDER, two);
+    world_open(&w, FOLDER, two_changes);
     _cleanup_run_ struct run r = belay(&w, "deploy --probe=false --format json");
     json_error_t e;
     json_t *j = json_loads(r.out, 0, &e);
@@ -720,6 +547,7 @@ int main(void)
     SUITE_ADD_LOOP(s, what_does_not_fit_is_refused_and_nothing_changes, ARRAY_LEN(refusals));
     SUITE_ADD_LOOP(s, drift_that_is_allowed_stays_and_is_put_back, KINDS);
     SUITE_ADD(s, no_room_for_the_bundle_changes_nothing);
+    SUITE_ADD_LOOP(s, a_commit_that_was_cut_off_before_is_rolled_back_first, KINDS);
     SUITE_ADD_LOOP(s, a_second_deploy_says_who_holds_the_lock, KINDS);
     SUITE_ADD(s, ten_that_start_at_once_deploy_once);
     SUITE_ADD(s, status_tells_every_deploy_newest_first);
