@@ -14,7 +14,7 @@ packages_run=(postgresql)
 # Testing it: suites, memory checkers, report validation, format and script checks.
 packages_test=(
     check libasan8 libubsan1 valgrind libc6-dbg libxml2-utils clang-format shellcheck
-    python3 procps
+    python3 python3-yaml procps
     alembic python3-psycopg2 python3-asyncpg python3-aiosqlite
     python3-django sqlite3 zstd
 )

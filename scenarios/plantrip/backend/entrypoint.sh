@@ -1,11 +1,6 @@
 #!/bin/sh
-# Start of the backend's container: wait for PostgreSQL, bring the schema up to date, serve.
+# Start of the backend's container: waits for PostgreSQL, deploys what is pending, becomes the server. The volume
+# outlives the container: it holds the bundles and the journal.
 set -eu
-
-# SQLAlchemy's URL names its driver, libpq's does not
-until pg_isready --quiet --dbname="$(echo "$DATABASE_URL" | sed 's/+asyncpg//')"; do
-    sleep 1
-done
-
-belay upgrade
-exec uvicorn app.main:app --host 0.0.0.0 --port 8000
+exec belay deploy --wait 60s --bundles "${BELAY_BUNDLES:-/var/lib/belay}" -- \
+    uvicorn app.main:app --host 0.0.0.0 --port 8000
