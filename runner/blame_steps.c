@@ -1,26 +1,59 @@
 /* Steps that fail where there are rows: are the rows why, and which rows? */
+#include <stdlib.h>
 #include <string.h>
 
 #include "runner/walk.h"
 
-/* *ret: the step worked on the line. */
-static int try_step(struct walk *w, struct line *l, size_t i, enum step_direction direction,
-                    bool *ret, struct err *err)
+/* *ret: the step worked on the line. Adds what it touched to touched, as far as it is known. */
+static int try_step_of(struct walk *w, struct line *l, size_t i, enum step_direction direction,
+                       bool *ret, struct strv *touched, struct err *err)
 {
     struct step_result s = {0};
     int rc = line_step(l, graph_at(w->graph, i), direction, &s, err);
     *ret = rc == 0 && (s.outcome == STEP_OK || s.outcome == STEP_EMPTY);
+    for (size_t k = 0; touched && k < s.touched.names.n; k++)
+        strv_add(touched, s.touched.names.v[k]);
     step_result_release(&s);
     return rc;
 }
 
+static int try_step(struct walk *w, struct line *l, size_t i, enum step_direction direction,
+                    bool *ret, struct err *err)
+{
+    return try_step_of(w, l, i, direction, ret, NULL, err);
+}
+
 /* Revision i from S(i) on benign rows, or on none. */
-static int upgrade_works(struct walk *w, size_t i, enum rows_kind kind, bool *ret, struct err *err)
+static int upgrade_works(struct walk *w, size_t i, enum rows_kind kind, bool *ret,
+                         struct strv *touched, struct err *err)
 {
     _cleanup_line_ struct line *l = NULL;
     if (walk_empty_line(w, i, &l, err) < 0 || walk_rows_start(w, l, i, kind, err) < 0)
         return -1;
-    return try_step(w, l, i, STEP_UP, ret, err);
+    return try_step_of(w, l, i, STEP_UP, ret, touched, err);
+}
+
+/*
+ * It works on benign rows: does it when only the tables that it touches hold such? The others keep
+ * what may stop later revisions.
+ */
+static int keep_hostile_rows(struct walk *w, size_t i, struct strv *touched,
+                             enum rows_kind *ret_passing, struct err *err)
+{
+    struct strv *plain = &w->rows.plain;
+    size_t n = plain->n;
+    bool works = false;
+    *ret_passing = ROWS_BENIGN;
+    for (size_t k = 0; k < touched->n; k++)
+        if (!strv_has(plain, touched->v[k]))
+            strv_add(plain, touched->v[k]);
+    if (plain->n > n && upgrade_works(w, i, ROWS_ALL, &works, NULL, err) < 0)
+        return -1;
+    if (works)
+        *ret_passing = ROWS_ALL;
+    while (!works && plain->n > n)
+        free(plain->v[--plain->n]);
+    return 0;
 }
 
 /* True when the database refused a value, or how values stand to each other. */
@@ -91,17 +124,18 @@ int walk_judge_upgrade(struct walk *w, size_t i, const struct err *said, enum ro
 {
     bool works;
     *ret_passing = ROWS_NONE;
-    if (upgrade_works(w, i, ROWS_NONE, &works, err) < 0)
+    if (upgrade_works(w, i, ROWS_NONE, &works, NULL, err) < 0)
         return -1;
     *ret = ROWS_INNOCENT;
     if (!works)
         return 0;
-    if (upgrade_works(w, i, ROWS_BENIGN, &works, err) < 0)
+    _cleanup_strv_ struct strv touched = {0};
+    if (upgrade_works(w, i, ROWS_BENIGN, &works, &touched, err) < 0)
         return -1;
     *ret = ROWS_SOME;
     if (works)
-        *ret_passing = ROWS_BENIGN;
-    else if (fitting_rows_pass(w, i, said, &works, err) < 0)
+        return keep_hostile_rows(w, i, &touched, ret_passing, err);
+    if (fitting_rows_pass(w, i, said, &works, err) < 0)
         return -1;
     /* a revision that raises an error has looked at the data by itself */
     if (!works && strcmp(said->sqlstate, "P0001") != 0)

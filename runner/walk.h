@@ -77,6 +77,7 @@ struct walk_rows {
     size_t nstarts, starts_cap;
     struct rows_mark *marks;
     size_t nmarks, marks_cap;
+    struct strv plain;    /* tables that get benign rows alone: others stopped a revision */
     struct strv unfilled; /* tables that were reported as not filled */
     size_t clean_start;   /* how many starts the clean line has behind it */
     struct line *empty;   /* at S(empty_at), without rows, or NULL */

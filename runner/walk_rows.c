@@ -152,6 +152,7 @@ static int fill(struct walk *w, struct line *l, size_t i, const struct strv *tab
         .rows = w->o->rows,
         .seed = w->o->seed,
         .kind = kind == ROWS_BENIGN ? GENERATE_BENIGN : GENERATE_ALL,
+        .plain = &w->rows.plain,
         .given = given,
         .ngiven = n,
         .leave_out = w->env.schema.version_tables,
@@ -378,6 +379,7 @@ void walk_rows_release(struct walk *w)
     free(x->starts);
     free(x->marks);
     strv_release(&x->unfilled);
+    strv_release(&x->plain);
     line_free(x->empty);
 }
 

@@ -808,11 +808,170 @@ START_TEST(what_is_right_is_not_blamed)
 }
 END_TEST
 
+/* ---- Alembic ---- */
+
+/*
+ * All in one history, each revision on a table of its own, which the first one makes: a table
+ * a_N with id, name (text, NULLs), n (a number, NULLs) and flag, and b_N that refers to it and goes
+ * with it.
+ */
+struct python {
+    unsigned engines;
+    const char *up, *down;           /* with the fault; $t and $b: the tables */
+    const char *twin_up, *twin_down; /* done right */
+    const char *expected;            /* "finding: object", with $t and $b; NULL object: none */
+};
+
+#define NOOP "op.execute('select 1')"
+#define BATCH(body) "with op.batch_alter_table('$t') as t:\n    " body
+#define SEED "op.bulk_insert(sa.table('$t', sa.column('name'), sa.column('n')), "
+#define SEEDS "[{'name': 'seed', 'n': 1}, {'name': 'other', 'n': 2}])"
+
+static const struct python pythons[] = {
+    {BOTH, BATCH("t.add_column(sa.Column('x', sa.Text(), nullable=False))"),
+     BATCH("t.drop_column('x')"),
+     BATCH("t.add_column(sa.Column('x', sa.Text(), nullable=False, server_default=''))"),
+     BATCH("t.drop_column('x')"), "upgrade-fails-on-rows"},
+    {BOTH, BATCH("t.alter_column('name', nullable=False)"),
+     BATCH("t.alter_column('name', nullable=True)"),
+     BATCH("t.alter_column('name', new_column_name='title')"),
+     BATCH("t.alter_column('title', new_column_name='name')"), "upgrade-depends-on-data"},
+    {BOTH, BATCH("t.create_unique_constraint('$t_names', ['name'])"),
+     BATCH("t.drop_constraint('$t_names', type_='unique')"),
+     BATCH("t.create_unique_constraint('$t_names', ['name', 'id'])"),
+     BATCH("t.drop_constraint('$t_names', type_='unique')"), "upgrade-depends-on-data"},
+    {BOTH, BATCH("t.drop_column('flag')"), BATCH("t.add_column(sa.Column('flag', sa.Integer()))"),
+     "op.rename_table('$t', '$t_old')", "op.rename_table('$t_old', '$t')",
+     "data-lost-by-design: column $t.flag"},
+    {BOTH, SEED SEEDS, NOOP, SEED SEEDS,
+     "op.execute(\"delete from $t where name in ('seed', 'other')\")", "rows-added: table $t"},
+    {BOTH, "op.execute('update $t set n = 0')", NOOP,
+     BATCH(
+         "t.add_column(sa.Column('m', sa.Integer()))") "\nop.execute('update $t set m = n, n = 0')",
+     "op.execute('update $t set n = m')\n" BATCH("t.drop_column('m')"),
+     "rows-changed: column $t.n"},
+    {BOTH,
+     "t = sa.table('$t', sa.column('id'), sa.column('name'))\n"
+     "bind = op.get_bind()\n"
+     "for row in bind.execute(sa.select([t.c.id, t.c.name])).fetchall():\n"
+     "    bind.execute(t.update().where(t.c.id == row[0]).values(name='<%s>' % (row[1] or '')))",
+     "t = sa.table('$t', sa.column('id'), sa.column('name'))\n"
+     "bind = op.get_bind()\n"
+     "for row in bind.execute(sa.select([t.c.id, t.c.name])).fetchall():\n"
+     "    bind.execute(t.update().where(t.c.id == row[0]).values(name=row[1][1:-1]))",
+     "t = sa.table('$t', sa.column('id'), sa.column('name'))\n"
+     "bind = op.get_bind()\n"
+     "for row in bind.execute(sa.select([t.c.id, t.c.name])).fetchall():\n"
+     "    if row[1] is not None:\n"
+     "        bind.execute(t.update().where(t.c.id == row[0]).values(name='<%s>' % row[1]))",
+     "t = sa.table('$t', sa.column('id'), sa.column('name'))\n"
+     "bind = op.get_bind()\n"
+     "for row in bind.execute(sa.select([t.c.id, t.c.name])).fetchall():\n"
+     "    if row[1] is not None:\n"
+     "        bind.execute(t.update().where(t.c.id == row[0]).values(name=row[1][1:-1]))",
+     "rows-changed: column $t.name"},
+    {BOTH, "op.execute('delete from $b')", NOOP, "op.execute('delete from $b where id < 0')", NOOP,
+     "rows-lost: table $b"},
+    {BOTH, "op.drop_table('$b')",
+     "op.create_table('$b', sa.Column('id', sa.Integer(), primary_key=True),\n"
+     "    sa.Column('a_id', sa.Integer(), sa.ForeignKey('$t.id', ondelete='CASCADE')))",
+     "op.rename_table('$b', '$b_old')", "op.rename_table('$b_old', '$b')",
+     "data-lost-by-design: table $b"},
+    {PG, "op.alter_column('$t', 'name', type_=sa.String(20), postgresql_using='left(name, 20)')",
+     "op.alter_column('$t', 'name', type_=sa.Text())",
+     "op.alter_column('$t', 'name', type_=sa.String(4000))",
+     "op.alter_column('$t', 'name', type_=sa.Text())", "rows-changed: column $t.name"},
+    {PG, "op.execute('alter sequence $t_id_seq restart')", NOOP,
+     "op.execute('alter sequence $t_id_seq increment by 1')", NOOP,
+     "sequence-changed: sequence $t_id_seq"},
+    {PG, "op.execute('truncate $t cascade')", NOOP,
+     "op.execute('create table $t_x as select 1 as x')\nop.execute('truncate $t_x')",
+     "op.drop_table('$t_x')", "rows-lost: table $t, table $b"},
+    /* the batch drops the table, and with foreign_keys the rows that refer to it */
+    {LITE,
+     "with op.get_context().autocommit_block():\n"
+     "    op.execute('pragma foreign_keys = on')\n"
+     "with op.batch_alter_table('$t', recreate='always') as t:\n"
+     "    t.add_column(sa.Column('x', sa.Text()))\n"
+     "with op.get_context().autocommit_block():\n"
+     "    op.execute('pragma foreign_keys = off')",
+     BATCH("t.drop_column('x')"),
+     "with op.batch_alter_table('$t', recreate='always') as t:\n"
+     "    t.add_column(sa.Column('x', sa.Text()))",
+     BATCH("t.drop_column('x')"), "rows-lost: table $b"},
+};
+
+static char *with_tables(const char *text, int number)
+{
+    struct str s = {0};
+    for (const char *p = text; *p; p++) {
+        if (*p == '$' && (p[1] == 't' || p[1] == 'b'))
+            str_addf(&s, "%c_%d", *++p == 't' ? 'a' : 'b', number);
+        else
+            str_addc(&s, *p);
+    }
+    return str_take(&s);
+}
+
+static void check_alembic(const struct engine *e, bool twins)
+{
+    enum { N = ARRAY_LEN(pythons) };
+    struct rev revisions[N + 2] = {0};
+    _cleanup_str_ struct str tables = {0}, drops = {0}, expected = {0};
+    unsigned wanted = e == &engine_sqlite ? LITE : PG;
+    char *texts[N][4] = {0};
+    size_t n = 1;
+    for (int i = 0; i < N; i++) {
+        const struct python *p = &pythons[i];
+        if (!(p->engines & wanted))
+            continue;
+        str_addf(&tables,
+                 "op.create_table('a_%d', sa.Column('id', sa.Integer(), primary_key=True), "
+                 "sa.Column('name', sa.Text()), sa.Column('n', sa.Integer()), sa.Column('flag', "
+                 "sa.Integer()))\n"
+                 "op.create_table('b_%d', sa.Column('id', sa.Integer(), primary_key=True), "
+                 "sa.Column('a_id', sa.Integer(), sa.ForeignKey('a_%d.id', ondelete='CASCADE')))\n",
+                 i, i, i);
+        str_addf(&drops, "op.drop_table('b_%d')\nop.drop_table('a_%d')\n", i, i);
+        texts[i][0] = xasprintf("r%02d", i + 1);
+        texts[i][1] =
+            xasprintf("down_revision = '%s'", revisions[n - 1].id ? revisions[n - 1].id : "r00");
+        texts[i][2] = with_tables(twins ? p->twin_up : p->up, i);
+        texts[i][3] = with_tables(twins ? p->twin_down : p->down, i);
+        revisions[n++] = (struct rev){texts[i][0], texts[i][1], texts[i][2], texts[i][3]};
+        if (twins)
+            continue;
+        _cleanup_free_ char *said = with_tables(p->expected, i);
+        size_t id = strcspn(said, ":");
+        str_addf(&expected, "; %.*s r%02d%s", (int)id, said, i + 1, said + id);
+    }
+    revisions[0] = (struct rev){"r00", "down_revision = None", str_get(&tables), str_get(&drops)};
+    _cleanup_free_ char *env = env_with(sync_env, "render_as_batch=True");
+    _cleanup_folder_ char *dir = project_write(driver_of(e), env, revisions);
+    check_folder("Alembic", dir,
+                 &(struct source_options){.dir = dir, .python = PYTHON, .timeout = 60}, e,
+                 expected.len ? str_get(&expected) + 2 : "", NULL);
+    for (int i = 0; i < N; i++)
+        for (int k = 0; k < 4; k++)
+            free(texts[i][k]);
+}
+
+START_TEST(alembic_projects_are_judged_the_same_way)
+{
+    check_alembic(engines[_i / 2], _i % 2);
+}
+END_TEST
+
 int main(void)
 {
+    const char *why = alembic_suite_begin();
     Suite *s = suite_create("rows");
     SUITE_ADD_LOOP(s, a_fault_in_the_rows_is_found, 2 * ARRAY_LEN(faults));
     SUITE_ADD_LOOP(s, its_correct_twin_is_clean, 2 * ARRAY_LEN(faults));
     SUITE_ADD_LOOP(s, what_is_right_is_not_blamed, 2 * ARRAY_LEN(rights));
+    if (why)
+        fprintf(stderr, "no Alembic: %s\n", why);
+    else
+        SUITE_ADD_LOOP(s, alembic_projects_are_judged_the_same_way, 4);
     return fixture_run(s);
 }

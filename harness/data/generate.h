@@ -51,6 +51,7 @@ struct generate_options {
     int rows; /* a table; 0: nothing is done */
     uint64_t seed;
     enum generate_kind kind;
+    const struct strv *plain; /* tables that get benign rows alone, whatever the kind; or NULL */
     const struct given_rows *given;
     size_t ngiven;
     const char *const *leave_out; /* version tables, as struct schema_options has them; or NULL */

@@ -11,7 +11,9 @@ static void cell_for(const struct gen_context *c, const struct gen_table *t, siz
 {
     const struct gen_column *g = &t->columns[column];
     _cleanup_str_ struct str plain = {0};
-    bool hostile = !benign && !g->key && c->options->kind == GENERATE_ALL;
+    const struct strv *plain_tables = c->options->plain;
+    bool hostile = !benign && !g->key && c->options->kind == GENERATE_ALL &&
+                   !(plain_tables && strv_has(plain_tables, t->identity));
     if (hostile && n == 2 && !g->not_null) {
         str_add(ret, "NULL");
         return;

@@ -251,7 +251,7 @@ int gen_fill(struct gen_context *c, struct gen_table *t, const bool *open, struc
     const struct generate_options *o = c->options;
     struct fill f = {.c = c, .t = t, .open = open, .rows = (uint64_t)o->rows, .seed = o->seed};
     f.benign = f.rows;
-    if (o->kind == GENERATE_ALL) {
+    if (o->kind == GENERATE_ALL && !(o->plain && strv_has(o->plain, t->identity))) {
         f.benign = f.rows / 3 ? f.rows / 3 : 1;
         f.hostile = f.rows - f.benign < MOST_HOSTILE ? f.rows - f.benign : MOST_HOSTILE;
         f.benign = f.rows <= MOST_HOSTILE ? f.rows - f.hostile : f.benign < 16 ? f.benign : 16;
