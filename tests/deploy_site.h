@@ -53,7 +53,8 @@ pid_t site_start(struct site *s, const char *args);
 int site_wait(pid_t pid);
 /* Waits until the query, asked in database postgres, answers "t"; fails the test after two minutes. */
 void site_until(const struct site *s, const char *sql);
-/* The text of notes of the newest deploy with that name, a line each. The caller owns it. */
+/* The text of notes of the newest deploy with that name, a line each; empty while there is no deploy. The caller owns
+ * it. */
 char *site_notes(struct site *s, const char *what);
 
 /* The newest deploy of the journal. */
