@@ -222,6 +222,7 @@ static int check_and_decide(struct deploy *d, struct err *err)
         return -1;
     phase_took(d, "check", &start);
     d->result->outcome = DEPLOY_OUTCOME_DONE;
+    deploy_twin_drop(d);
     tell_hook(d, "done");
     return 0;
 }
@@ -257,6 +258,10 @@ static int prepare(struct deploy *d, struct err *err)
     if (make_bundle(d, err) < 0)
         return -1;
     phase_took(d, "bundle", &start);
+    if (deploy_twin_make(d, err) < 0)
+        return -1;
+    if (d->entry->twin)
+        phase_took(d, "twin", &start);
     return check_stop(d, err) < 0 || deploy_lock_confirm(d->lock, err) < 0 ? -1 : 0;
 }
 
@@ -304,6 +309,7 @@ static int resume(struct deploy *d, struct err *err)
         /* what is left of its bundle is swept with the next one */
         d->result->outcome = DEPLOY_OUTCOME_NOTHING;
         deploy_say(d, "nothing had been changed");
+        deploy_twin_drop(d);
         if (journal_move(d->journal, e, DEPLOY_ABORTED, "cut off before the upgrade", err) < 0)
             return -1;
         tell_hook(d, "aborted"); /* whether \"before\" had run nobody knows */
@@ -337,6 +343,7 @@ static int resume(struct deploy *d, struct err *err)
             d->result->outcome = DEPLOY_OUTCOME_RESTORED;
             if (journal_move(d->journal, e, DEPLOY_RESTORED, NULL, err) < 0)
                 return -1;
+            deploy_twin_drop(d);
             tell_hook(d, "restored");
             return 0;
         }
@@ -417,6 +424,7 @@ static int run_new(struct deploy *d, struct err *err)
         return -1;
     if (prepare(d, err) < 0) {
         _cleanup_err_ struct err ignored = {0}; /* the first error says more */
+        deploy_twin_drop(d);
         journal_move(d->journal, d->entry, DEPLOY_ABORTED, err->message, &ignored);
         if (d->begun)
             tell_hook(d, "aborted");

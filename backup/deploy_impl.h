@@ -22,6 +22,7 @@ struct deploy {
     struct revisions targets, list;
     struct step_touched ours; /* what the steps of this deploy committed to */
     uint64_t horizon;         /* PostgreSQL: transactions before it are in the bundle; 0: unknown */
+    bool refused;             /* it was said why nothing goes back to the rows of a copy */
     struct strv exported;     /* files with rows of others */
     char *session;            /* the migrator's, as noted in the journal; or NULL */
     struct strv invalid_before; /* constraints and indexes, as check_valid() words them */
@@ -95,6 +96,15 @@ int deploy_reach(struct deploy *d, struct err *err);
 /* PostgreSQL: writes the rows of the database of that URL that are newer than the bundle to files beside it, of
  * tables that differ. */
 int deploy_export(struct deploy *d, const char *url, struct err *err);
+
+/* ---- deploy_twin.c ---- */
+
+/* Nothing when it was not asked for. ERR_ENV when others use the database. */
+int deploy_twin_make(struct deploy *d, struct err *err);
+/* In the place of the database, which becomes *ret_kept, owned by the caller. */
+int deploy_twin_swap(struct deploy *d, char **ret_kept, struct err *err);
+/* When it is not needed any more; also one that was being made. A failure is a word. */
+void deploy_twin_drop(struct deploy *d);
 
 /* ---- deploy_check.c: is the new state complete? ---- */
 

@@ -106,20 +106,72 @@ static void export_late(struct deploy *d)
         explicit_bzero(url, strlen(url));
 }
 
-static int rung_restore(struct deploy *d, bool *ret_tried, struct err *err)
+/* Before a rung that goes back to the rows of a copy. */
+static int may_go_back(struct deploy *d, bool *ret, struct err *err)
 {
+    bool postgres = d->o->engine == &engine_postgres;
     _cleanup_strv_ struct strv others = {0};
     if (d->o->lost_writes == LOST_WRITES_STOP && others_wrote(d, &others, err) < 0)
         return -1;
-    if (others.n) {
+    if (others.n && !d->refused) {
         _cleanup_free_ char *list = strv_join(&others, "; ");
+        d->refused = true;
         deploy_say(d,
                    "not restored: rows may have been written since the bundle was taken, and would "
                    "be lost (%s). \"belay recover --lost-writes=export\" writes them to files and "
                    "goes back",
                    list);
-        return 0;
     }
+    if (others.n)
+        return 0;
+    if (postgres && d->o->lost_writes == LOST_WRITES_EXPORT && deploy_export(d, d->o->url, err) < 0)
+        return -1;
+    *ret = true;
+    return deploy_lock_confirm(d->lock, err);
+}
+
+/* kept: the failed database, where there was one; drop: how to remove it. */
+static void went_back(struct deploy *d, const char *kept, const char *drop)
+{
+    bool postgres = d->o->engine == &engine_postgres;
+    free(d->entry->evidence);
+    d->entry->evidence = kept ? xstrdup(kept) : NULL;
+    if (!kept)
+        return;
+    deploy_say(d, "the failed database is kept as %s; to remove it: %s", kept, drop);
+    if (postgres && d->o->lost_writes != LOST_WRITES_ACCEPT)
+        export_late(d);
+    else if (!postgres && d->o->lost_writes == LOST_WRITES_EXPORT)
+        d->result->exported = xstrdup(kept); /* the whole of it */
+}
+
+/* A copy that the server made: what the upgrade wrote to is compared afterwards, as ever. */
+static int rung_twin(struct deploy *d, bool *ret_tried, struct err *err)
+{
+    _cleanup_free_ char *kept = NULL;
+    bool may = false;
+    if (!d->entry->twin)
+        return 0;
+    if (may_go_back(d, &may, err) < 0)
+        return -1;
+    if (!may)
+        return 0;
+    if (deploy_twin_swap(d, &kept, err) < 0)
+        return -1;
+    *ret_tried = true;
+    _cleanup_free_ char *quoted = quote_with(kept, '"'),
+                        *drop = xasprintf("DROP DATABASE %s", quoted);
+    went_back(d, kept, drop);
+    return 0;
+}
+
+static int rung_restore(struct deploy *d, bool *ret_tried, struct err *err)
+{
+    bool may = false;
+    if (may_go_back(d, &may, err) < 0)
+        return -1;
+    if (!may)
+        return 0;
     _cleanup_(restore_result_release) struct restore_result r = {0};
     const struct restore_options o = {
         .path = d->entry->bundle,
@@ -127,31 +179,22 @@ static int rung_restore(struct deploy *d, bool *ret_tried, struct err *err)
         .url = d->o->url,
         .jobs = d->o->jobs,
     };
-    bool postgres = d->o->engine == &engine_postgres;
-    if (postgres && d->o->lost_writes == LOST_WRITES_EXPORT && deploy_export(d, d->o->url, err) < 0)
-        return -1;
-    if (deploy_lock_confirm(d->lock, err) < 0 || backup_restore(&o, &r, err) < 0)
+    if (backup_restore(&o, &r, err) < 0)
         return -1;
     *ret_tried = true;
-    if (postgres) {
+    if (d->o->engine == &engine_postgres) {
         /* compared before it took its place; what differs now was written since */
         strv_release(&d->ours.names);
         d->ours.known = true;
     }
-    free(d->entry->evidence);
-    d->entry->evidence = xstrdup(r.kept);
-    if (r.kept)
-        deploy_say(d, "the failed database is kept as %s; to remove it: %s", r.kept, r.drop);
-    if (r.kept && postgres && d->o->lost_writes != LOST_WRITES_ACCEPT)
-        export_late(d);
-    else if (r.kept && !postgres && d->o->lost_writes == LOST_WRITES_EXPORT)
-        d->result->exported = xstrdup(r.kept); /* the whole of it */
+    went_back(d, r.kept, r.drop);
     return 0;
 }
 
 static const struct rung ladder[] = {
     {"unchanged", rung_unchanged, "nothing of the upgrade was committed"},
     {"downgrade", rung_downgrade, "the revisions were taken back"},
+    {"twin", rung_twin, "the twin took its place"},
     {"restore", rung_restore, "the bundle was restored"},
 };
 
@@ -226,7 +269,10 @@ int deploy_ladder(struct deploy *d, struct err *err)
             return -1;
         if (rc > 0) {
             d->result->outcome = DEPLOY_OUTCOME_RESTORED;
-            return journal_move(d->journal, d->entry, DEPLOY_RESTORED, NULL, err);
+            if (journal_move(d->journal, d->entry, DEPLOY_RESTORED, NULL, err) < 0)
+                return -1;
+            deploy_twin_drop(d);
+            return 0;
         }
         /* a server that went away in the middle says nothing against the rung */
         bool there = deploy_lock_confirm(d->lock, &away) == 0;

@@ -187,6 +187,7 @@ static int options_for(const struct database *d, struct expectation *expected, s
         .statement_timeout_ms = settings_milliseconds(s, OPT_STATEMENT_TIMEOUT),
         .lock_retries = settings_get(s, OPT_LOCK_RETRIES) ? settings_number(s, OPT_LOCK_RETRIES)
                                                           : DEFAULT_LOCK_RETRIES,
+        .twin = settings_on(s, OPT_TWIN),
         .patience_ms = settings_milliseconds(s, OPT_PATIENCE),
         .probes = probes->n ? (const char *const *)probes->v : NULL,
         .probe_timeout_ms = settings_get(s, OPT_PROBE_TIMEOUT)
@@ -389,9 +390,10 @@ static void print_entry(struct journal *j, const struct deploy_entry *e, bool ve
                        : "was cut off (\"belay recover\" finishes it); it ran",
                e->host, (long long)e->pid);
     }
-    const char *const lines[][2] = {{"why", e->message},   {"rung", e->rung},
-                                    {"bundle", e->bundle}, {"twin", e->twin},
-                                    {"kept", e->evidence}, {"ended", e->finished}};
+    const char *const lines[][2] = {
+        {"why", e->message},   {"rung", e->rung},
+        {"bundle", e->bundle}, {"twin", deploy_state_is_end(e->state) ? NULL : e->twin},
+        {"kept", e->evidence}, {"ended", e->finished}};
     for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
         _cleanup_free_ char *text = text_printable(lines[i][1] ? lines[i][1] : "");
         if (*text)

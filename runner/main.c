@@ -177,7 +177,7 @@ static const char deploy_help[] =
 #define DEPLOY                                                                                     \
     (O(ALLOW_DRIFT) | O(BUNDLES) | O(DEADLINE) | O(DRILL) | O(ENCRYPT_TO) | O(JOBS) | O(LEVEL) |   \
      O(LOCK_RETRIES) | O(LOCK_TIMEOUT) | O(LOST_WRITES) | O(PATIENCE) | O(PROBE) |                 \
-     O(PROBE_TIMEOUT) | O(STATEMENT_TIMEOUT) | O(WAIT))
+     O(PROBE_TIMEOUT) | O(STATEMENT_TIMEOUT) | O(TWIN) | O(WAIT))
 
 const struct command commands[] = {
     {"check", cmd_check, "[DIR]", 0, 1, "prove that every revision goes up, down and up again",

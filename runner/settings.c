@@ -122,6 +122,8 @@ const struct option_spec option_specs[OPT_COUNT] = {
                      OPTION_CONFIG | OPTION_NUMBER, NULL},
     [OPT_TO] = {"to", 0, "WHERE", "the URL to restore to; the revision to deploy", OPTION_BARE,
                 NULL},
+    [OPT_TWIN] = {"twin", 0, NULL, "copy the database on its server, to swap back to",
+                  OPTION_SWITCH | OPTION_CONFIG, NULL},
     [OPT_URL] = {"url", 'u', "URL", "the project's database", OPTION_CONFIG, NULL},
     [OPT_VERBOSE] = {"verbose", 'v', NULL, "leave nothing out", OPTION_SWITCH, NULL},
     [OPT_VERSION] = {"version", 0, NULL, "show belay's version", OPTION_SWITCH | OPTION_BARE, NULL},

@@ -74,6 +74,7 @@ enum option_id {
     OPT_STATEMENT_TIMEOUT,
     OPT_TIMEOUT,
     OPT_TO,
+    OPT_TWIN,
     OPT_URL,
     OPT_VERBOSE,
     OPT_VERSION,

@@ -318,6 +318,65 @@ START_TEST(a_statement_that_takes_too_long_is_ended)
 }
 END_TEST
 
+/* ---- the twin ---- */
+
+static void expect_databases(const struct site *s, int n)
+{
+    _cleanup_free_ char *sql =
+        xasprintf("select count(*) = %d from pg_database where datname like '%s%%'", n, s->name);
+    _cleanup_free_ char *right = site_value(s, sql);
+    ck_assert_str_eq(right, "t");
+}
+
+START_TEST(a_twin_takes_the_place_of_a_failed_database)
+{
+    const struct step_text steps[] = {{GOOD_UP("a"), NULL, NULL}, {BROKEN, "", NULL}};
+    struct site s;
+    site_of(&s, dbmate(steps, 2), "1");
+    _cleanup_free_ char *own = xasprintf("alter database %s set work_mem = '5MB'", s.name);
+    _cleanup_free_ char *expected = NULL;
+    site_sql(&s, own);
+    site_begin(&s);
+    site_belay(&s, 4, "deploy --twin");
+    site_is_back(&s, "twin");
+    ck_assert_ptr_nonnull(s.entry.evidence);
+    expect_databases(&s, 2); /* and the failed one */
+    expected = site_value(&s, "show work_mem");
+    ck_assert_str_eq(expected, "5MB");
+    site_close(&s);
+}
+END_TEST
+
+START_TEST(a_twin_is_dropped_when_it_is_not_needed)
+{
+    const struct step_text steps[] = {{GOOD_UP("a"), GOOD_DOWN("a"), NULL}};
+    struct site s;
+    site_of(&s, dbmate(steps, 1), "1");
+    site_belay(&s, 4, "deploy --twin --probe false");
+    site_is_back(&s, "downgrade");
+    expect_databases(&s, 1);
+    site_belay(&s, 0, "deploy --twin");
+    expect_databases(&s, 1);
+    site_close(&s);
+}
+END_TEST
+
+START_TEST(a_twin_of_a_database_in_use_is_refused_and_nothing_is_changed)
+{
+    struct site s;
+    site_of(&s, dbmate(adds_column, 1), "1");
+    struct db *other = reader(&s);
+    site_belay(&s, 3, "deploy --twin");
+    ck_assert_ptr_nonnull(strstr(s.errors, "without --twin"));
+    db_close(other);
+    _cleanup_free_ char *now = site_state(&s, s.name);
+    ck_assert_str_eq(now, s.old);
+    site_is_at(&s, DEPLOY_ABORTED);
+    expect_databases(&s, 1);
+    site_close(&s);
+}
+END_TEST
+
 /* ---- an application that goes on writing ---- */
 
 struct writer {
@@ -518,6 +577,9 @@ int main(void)
     SUITE_ADD_LOOP(s, a_lock_that_cannot_be_had_is_tried_for_and_given_up, kinds);
     SUITE_ADD_LOOP(s, a_lock_that_is_let_go_is_had, kinds);
     SUITE_ADD_LOOP(s, a_statement_that_takes_too_long_is_ended, kinds);
+    SUITE_ADD(s, a_twin_takes_the_place_of_a_failed_database);
+    SUITE_ADD(s, a_twin_is_dropped_when_it_is_not_needed);
+    SUITE_ADD(s, a_twin_of_a_database_in_use_is_refused_and_nothing_is_changed);
     SUITE_ADD_LOOP(s, rows_of_others_stay_where_the_live_rows_are_kept, 2);
     SUITE_ADD(s, rows_of_others_stop_a_restore_until_they_may_be_exported);
     SUITE_ADD(s, a_statement_that_outlives_its_belay_is_ended_before_anything_is_decided);

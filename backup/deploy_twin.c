@@ -1,0 +1,105 @@
+/*
+ * The twin: a copy of the database on its own server, made before the upgrade, to swap back by rename. It is in
+ * the journal before it is made, so that whoever finishes the deploy can drop it.
+ */
+#include "backup/deploy_impl.h"
+
+#include <libpq-fe.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "backup/postgres_restore.h"
+#include "harness/engine/pgdatabase.h"
+#include "harness/engine/url.h"
+
+enum { NAME_MAX_BYTES = 63 };
+
+/* The database's name is the last part of the journal's. */
+static const char *database_name(const struct deploy *d)
+{
+    const char *slash = strrchr(d->entry->database, '/');
+    return slash ? slash + 1 : d->entry->database;
+}
+
+static char *twin_name(const struct deploy *d)
+{
+    const char *name = database_name(d);
+    _cleanup_free_ char *end =
+        xasprintf("_twin_%lld_%lld", (long long)d->entry->id, (long long)time(NULL));
+    size_t keep = strlen(name), room = NAME_MAX_BYTES - strlen(end);
+    if (keep > room)
+        keep = room;
+    while (keep && ((unsigned char)name[keep] & 0xc0) == 0x80) /* not within a character */
+        keep--;
+    return xasprintf("%.*s%s", (int)keep, name, end);
+}
+
+static int copy(struct db *db, const char *name, const char *twin, struct err *err)
+{
+    _cleanup_strv_ struct strv statements = {0};
+    _cleanup_free_ char *a = db_quote_ident(db, twin), *b = db_quote_ident(db, name);
+    _cleanup_free_ char *sql = xasprintf("create database %s template %s", a, b);
+    if (db_run(db, sql, DB_RUN_WHOLE, NULL, err) < 0) {
+        if (strcmp(err->sqlstate, "55006") == 0) {
+            err->code = ERR_ENV;
+            err_hint(
+                err,
+                "a twin can be made while no session is on the database: stop what connects, or "
+                "deploy without --twin");
+        }
+        return -1;
+    }
+    if (pg_database_statements(db, name, twin, &statements, err) < 0)
+        return -1;
+    for (size_t i = 0; i < statements.n; i++)
+        if (db_run(db, statements.v[i], DB_RUN_WHOLE, NULL, err) < 0)
+            return -1;
+    return 0;
+}
+
+int deploy_twin_make(struct deploy *d, struct err *err)
+{
+    if (!d->o->twin)
+        return 0;
+    if (d->o->engine != &engine_postgres)
+        return err_set(err, ERR_USAGE, "--twin is for PostgreSQL");
+    deploy_progress(d, "twin", NULL);
+    _cleanup_free_ char *twin = twin_name(d);
+    if (journal_note(d->journal, d->entry->id, "twin", twin, err) < 0 ||
+        copy(deploy_lock_db(d->lock), database_name(d), twin, err) < 0)
+        return err_prefix(err, "the twin");
+    d->entry->twin = TAKE_PTR(twin);
+    return 0;
+}
+
+int deploy_twin_swap(struct deploy *d, char **ret_kept, struct err *err)
+{
+    _cleanup_conninfo_ struct conninfo c = {0};
+    if (conninfo_parse(d->o->url, &c, err) < 0)
+        return -1;
+    conninfo_set(&c, "dbname", PQdb(db_handle(deploy_lock_db(d->lock))));
+    _cleanup_free_ char *url = conninfo_url(&c);
+    int rc = pg_swap(url, database_name(d), d->entry->twin, NULL, ret_kept, err);
+    explicit_bzero(url, strlen(url));
+    return rc;
+}
+
+void deploy_twin_drop(struct deploy *d)
+{
+    struct deploy_notes notes = {0};
+    _cleanup_err_ struct err err = {0};
+    struct db *db = d->lock ? deploy_lock_db(d->lock) : NULL;
+    if (!db || journal_notes(d->journal, d->entry->id, &notes, &err) < 0)
+        return;
+    for (size_t i = 0; i < notes.n; i++) {
+        if (!str_eq(notes.v[i].what, "twin"))
+            continue;
+        _cleanup_free_ char *name = db_quote_ident(db, notes.v[i].detail);
+        _cleanup_free_ char *sql = xasprintf("drop database if exists %s", name);
+        if (db_run(db, sql, DB_RUN_WHOLE, NULL, &err) < 0)
+            deploy_say(d, "the twin %s is still there: %s", notes.v[i].detail, err.message);
+        err_release(&err);
+    }
+    deploy_notes_release(&notes);
+}
