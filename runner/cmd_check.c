@@ -3,6 +3,7 @@
 
 #include "harness/base/cleanup.h"
 #include "runner/check.h"
+#include "runner/checked.h"
 #include "runner/cli.h"
 #include "runner/output.h"
 #include "runner/report.h"
@@ -107,5 +108,8 @@ int cmd_check(struct cli *cli, struct err *err)
         err_move(err, &writing);
         return -1;
     }
+    const char *record = settings_get(&cli->settings, OPT_RECORD);
+    if (code == EXIT_CLEAN && record && checked_write(record, &r, err) < 0)
+        return -1;
     return rc < 0 ? -1 : code;
 }

@@ -10,6 +10,7 @@
 #include "backup/deploy.h"
 #include "harness/base/cleanup.h"
 #include "runner/check.h"
+#include "runner/checked.h"
 #include "runner/cli.h"
 #include "runner/expectation.h"
 #include "runner/interrupt.h"
@@ -195,6 +196,8 @@ static int options_for(const struct database *d, struct expectation *expected, s
                                 : DEFAULT_PROBE_TIMEOUT_MS,
         .after = c->after,
         .nafter = c->nafter,
+        .admit = settings_get(s, OPT_REQUIRE_CHECK) ? checked_admit : NULL,
+        .admit_data = (void *)settings_get(s, OPT_REQUIRE_CHECK),
         .hook_before = c->hooks.before,
         .hook_after = c->hooks.after,
         .hook_on_failure = c->hooks.on_failure,

@@ -177,11 +177,11 @@ static const char deploy_help[] =
 #define DEPLOY                                                                                     \
     (O(ALLOW_DRIFT) | O(BUNDLES) | O(DEADLINE) | O(DRILL) | O(ENCRYPT_TO) | O(JOBS) | O(LEVEL) |   \
      O(LOCK_RETRIES) | O(LOCK_TIMEOUT) | O(LOST_WRITES) | O(PATIENCE) | O(PROBE) |                 \
-     O(PROBE_TIMEOUT) | O(STATEMENT_TIMEOUT) | O(TWIN) | O(WAIT))
+     O(PROBE_TIMEOUT) | O(REQUIRE_CHECK) | O(STATEMENT_TIMEOUT) | O(TWIN) | O(WAIT))
 
 const struct command commands[] = {
     {"check", cmd_check, "[DIR]", 0, 1, "prove that every revision goes up, down and up again",
-     check_help, COMMON | CHECK | SOURCE | O(FAIL_ON) | O(GIT_BASE) | O(OUTPUT), true},
+     check_help, COMMON | CHECK | SOURCE | O(FAIL_ON) | O(GIT_BASE) | O(OUTPUT) | O(RECORD), true},
     {"run", cmd_run, "SCENARIO...", 1, -1, "check scenarios against what they expect", run_help,
      O(COLOR) | O(ENGINE) | O(QUIET) | O(SCRATCH_URL) | O(VERBOSE), false},
     {"upgrade", cmd_upgrade, "[TARGET]", 0, 1, "apply revisions to the database, up to head",

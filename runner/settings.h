@@ -63,6 +63,8 @@ enum option_id {
     OPT_PYTHON,
     OPT_QUICK,
     OPT_QUIET,
+    OPT_RECORD,
+    OPT_REQUIRE_CHECK,
     OPT_REV_ID,
     OPT_REV_RANGE,
     OPT_ROWS,

@@ -443,6 +443,23 @@ START_TEST(a_commit_that_was_cut_off_before_is_rolled_back_first)
 }
 END_TEST
 
+START_TEST(only_what_a_check_has_passed_is_deployed_where_that_is_asked_for)
+{
+    struct world w;
+    world_open(&w, _i, two_changes);
+    expect_run(&w, "deploy --require-check checked.txt", 2, "checked.txt");
+    expect_run(&w, "check -q --record checked.txt --fail-on error", 0, NULL);
+    const char *file = w.kind == FOLDER ? "m/r3.sql" : "alembic/versions/r3_x.py";
+    _cleanup_free_ char *path = path_join(w.dir, file);
+    expect_run(&w, "deploy --to r2 --require-check checked.txt", 0, "r1 -> r2");
+    _cleanup_free_ char *edit = xasprintf("echo >>'%s'", path);
+    free(output_of((const char *const[]){"sh", "-c", edit, NULL}));
+    expect_run(&w, "deploy --require-check checked.txt", 1, "no check has passed r3");
+    expect_newest(&w, "state", "aborted");
+    world_close(&w);
+}
+END_TEST
+
 /* ---- several at once ---- */
 
 START_TEST(a_second_deploy_says_who_holds_the_lock)
@@ -610,6 +627,7 @@ int main(void)
     SUITE_ADD_LOOP(s, drift_that_is_allowed_stays_and_is_put_back, KINDS);
     SUITE_ADD(s, no_room_for_the_bundle_changes_nothing);
     SUITE_ADD_LOOP(s, a_commit_that_was_cut_off_before_is_rolled_back_first, KINDS);
+    SUITE_ADD_LOOP(s, only_what_a_check_has_passed_is_deployed_where_that_is_asked_for, KINDS);
     SUITE_ADD_LOOP(s, a_second_deploy_says_who_holds_the_lock, KINDS);
     SUITE_ADD(s, ten_that_start_at_once_deploy_once);
     SUITE_ADD_LOOP(s, an_entrypoint_becomes_the_server_and_signals_reach_it, KINDS);
