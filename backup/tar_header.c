@@ -34,9 +34,10 @@ static la_ssize_t take(struct archive *a, void *data, const void *bytes, size_t 
  */
 static bool make(unsigned char ret[TAR_BLOCK], const char *name, uint64_t size)
 {
+    /* before the archive, which writes its last when it is freed */
+    struct header h = {.block = ret};
     _cleanup_archive_ struct archive *a = archive_write_new();
     _cleanup_entry_ struct archive_entry *e = archive_entry_new();
-    struct header h = {.block = ret};
     archive_entry_set_pathname(e, name);
     archive_entry_set_filetype(e, AE_IFREG);
     archive_entry_set_perm(e, 0600);

@@ -1,5 +1,7 @@
 """Price becomes a number
 
+belay: lossy a price without a digit said nothing
+
 Revision ID: 27c3f80be5d4
 Revises: e4a96b7f1d30
 Create Date: 2025-10-19 08:55:02.118000
