@@ -74,7 +74,7 @@ int generate_rows(struct db *db, const struct strv *names, const struct generate
 
 /*
  * Gives values to columns that were added to a table with rows, where they hold one value alone (their
- * default) or none: in the first o->rows rows by primary key, in one transaction. What the database
+ * default) or none: in the first rows by primary key, at most 64, in one transaction. What the database
  * refuses stays as it was; so do keys, columns that refer to others, and tables without a primary key. *ret_any
  * becomes true when something was written.
  */

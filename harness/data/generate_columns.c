@@ -5,6 +5,9 @@
 #include "harness/base/cleanup.h"
 #include "harness/data/generate_impl.h"
 
+/* Rows that get a value: each is looked for by its place, and so many show what there is to see. */
+#define MOST_ROWS 64
+
 /* The column's cell in row n: extremes first, then NULL where it may be, then plain values. */
 static void cell_for(const struct gen_context *c, const struct gen_table *t, size_t column,
                      uint64_t n, bool benign, struct str *ret)
@@ -83,6 +86,7 @@ static int fill_column(const struct gen_context *c, const struct gen_table *t, c
     _cleanup_err_ struct err why = {0};
     _cleanup_str_ struct str all = {0};
     uint64_t rows = (uint64_t)c->options->rows;
+    rows = rows < MOST_ROWS ? rows : MOST_ROWS;
     for (uint64_t n = 0; n < rows; n++)
         add_update(c, t, order, column, n, false, &all);
     int done = gen_try(c->db, str_get(&all), &why, err);

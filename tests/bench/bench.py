@@ -19,6 +19,7 @@ import tempfile
 
 from bench_alembic import bench_alembic
 from bench_backup import bench_backup
+from bench_rows import bench_rows
 from measure import Sample, in_turn, peak, ratio, run, seconds
 
 
@@ -111,7 +112,8 @@ class Bench:
         return sample
 
     def run_belay(self, engine, history, scratch):
-        argv = [self.belay, "check", history, "--engine", engine, "--quiet"]
+        # the floor has no rows either: what they cost is a table of its own
+        argv = [self.belay, "check", history, "--engine", engine, "--quiet", "--rows", "0"]
         if scratch:
             argv += ["--scratch-url", self.url("postgres")]
         return run(argv)
@@ -229,7 +231,7 @@ def main():
     parser.add_argument("--revisions", type=int, default=300)
     parser.add_argument("--many", type=int, default=3000)
     parser.add_argument("--no-dbmate", action="store_true")
-    parser.add_argument("--only", choices=("sql", "alembic", "backup"))
+    parser.add_argument("--only", choices=("sql", "rows", "alembic", "backup"))
     parser.add_argument("--megabytes", type=int, default=1100, help="of the databases backed up")
     args = parser.parse_args()
     # a killed benchmark stops its server and removes its folder, too
@@ -243,6 +245,8 @@ def main():
             describe(bench)
             if args.only in (None, "sql"):
                 sql_folders(bench)
+            if args.only in (None, "rows"):
+                bench_rows(bench, write_history)
             if args.only in (None, "alembic"):
                 bench_alembic(bench)
             if args.only in (None, "backup"):
