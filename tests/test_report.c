@@ -9,7 +9,6 @@
 
 #include "harness/base/cleanup.h"
 #include "harness/base/file.h"
-#include "harness/base/proc.h"
 #include "runner/report.h"
 #include "tests/suite.h"
 
@@ -547,19 +546,17 @@ START_TEST(markdown_report_stays_short)
 }
 END_TEST
 
-/* Fails when the text is no well-formed XML. */
+/* Fails when the text is no well-formed XML; xmllint says why. Not by proc_run(), which waits in a way
+ * that valgrind does not know. */
 static void check_well_formed(const char *text)
 {
     _cleanup_free_ char *path = xasprintf("/tmp/belay-test-report-%d.html", getpid());
+    _cleanup_free_ char *command = xasprintf("xmllint --noout %s", path);
     _cleanup_err_ struct err err = {0};
     ck_assert_int_eq(file_replace(path, text, strlen(text), 0600, &err), 0);
-    _cleanup_proc_result_ struct proc_result lint = {0};
-    int rc =
-        proc_run(&(struct proc_options){.argv = (const char *[]){"xmllint", "--noout", path, NULL}},
-                 &lint, &err);
+    int status = system(command);
     unlink(path);
-    ck_assert_msg(rc == 0, "%s", err.message);
-    ck_assert_msg(lint.status == 0, "%s", str_get(&lint.errors));
+    ck_assert_int_eq(status, 0);
 }
 
 START_TEST(html_report_is_well_formed_and_loads_and_runs_nothing)
