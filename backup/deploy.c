@@ -450,6 +450,11 @@ int deploy_recover(const struct deploy_options *o, bool *ret_found, struct deplo
                    struct err *err)
 {
     _cleanup_(deploy_release) struct deploy d = {.o = o, .result = ret, .entry = &ret->entry};
+    if (!journal_exists(o->dir)) {
+        err_set(err, ERR_USAGE, "there is no journal of deploys in %s", o->dir);
+        return err_hint(err, "run it in the folder that the deploy ran in, or name the folder of "
+                             "its bundles with --bundles");
+    }
     int found = begin(&d, err);
     if (found < 0 || ret->outcome == DEPLOY_OUTCOME_LOCKED)
         return found;

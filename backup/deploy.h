@@ -124,7 +124,7 @@ int deploy_plan(const struct deploy_options *o, struct deploy_plan *ret, struct 
 void deploy_plan_release(struct deploy_plan *p);
 
 int deploy_run(const struct deploy_options *o, struct deploy_result *ret, struct err *err);
-/* *ret_found false: there is nothing to recover. */
+/* *ret_found false: there is nothing to recover. A folder without a journal is ERR_USAGE. */
 int deploy_recover(const struct deploy_options *o, bool *ret_found, struct deploy_result *ret,
                    struct err *err);
 

@@ -55,6 +55,8 @@ struct deploy_differences {
 void deploy_differences_release(struct deploy_differences *l);
 /* Nothing wrong and no rows of ours: the old state again. */
 bool deploy_is_old(const struct deploy_differences *l);
+/* Drops version tables that were not there before and hold nothing: opening a migrator made them. */
+int deploy_drop_version_tables(const struct deploy *d, struct err *err);
 /* everything: also of tables that the deploy did not write to, so that others is filled in. */
 int deploy_compare_old(const struct deploy *d, bool everything, struct deploy_differences *ret,
                        struct err *err);

@@ -212,7 +212,7 @@ static char *first_of(const struct strv *wrong, const struct strv *more)
 static int prove(struct deploy *d, const struct rung *rung, enum verdict *ret, struct err *err)
 {
     _cleanup_(deploy_differences_release) struct deploy_differences l = {0};
-    if (deploy_compare_old(d, false, &l, err) < 0)
+    if (deploy_drop_version_tables(d, err) < 0 || deploy_compare_old(d, false, &l, err) < 0)
         return -1;
     *ret = deploy_is_old(&l) ? PROVED : NOT_PROVED;
     if (*ret == PROVED) {

@@ -67,8 +67,15 @@ int deploy_make_plan(struct deploy *d, struct err *err)
                         "deploy from a checkout that has it; \"belay stamp --detect\" finds the "
                         "revision that the schema is at");
     }
-    if (graph_resolve(g, d->o->to ? d->o->to : "head", &d->current, &d->targets, err) < 0)
+    const char *to = d->o->to ? d->o->to : "head";
+    if (graph_resolve(g, to, &d->current, &d->targets, err) < 0) {
+        _cleanup_revisions_ struct revisions heads = {0};
+        graph_heads(g, &heads);
+        if (heads.n > 1 &&
+            str_eq(to, "head")) /* not what was asked for is wrong, but the project */
+            err->code = ERR_SOURCE;
         return -1;
+    }
     graph_upgrade_path(g, &d->current, &d->targets, &d->list);
     last_of(g, &d->current, &last);
     free(d->entry->from);

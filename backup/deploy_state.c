@@ -83,6 +83,33 @@ static bool is_version_table(const struct deploy *d, const char *name)
     return false;
 }
 
+int deploy_drop_version_tables(const struct deploy *d, struct err *err)
+{
+    _cleanup_db_ struct db *db = NULL;
+    _cleanup_snapshot_ struct snapshot *now = NULL;
+    const struct snapshot *old = deploy_old(d)->snapshot;
+    for (size_t i = 0; i < old->n; i++)
+        if (str_eq(old->objects[i]->kind, "table") &&
+            is_version_table(d, old->objects[i]->identity))
+            return 0;
+    if (db_open(d->o->engine, d->o->url, DB_OPEN_DEFAULT, &db, err) < 0 ||
+        schema_read(db, &(struct schema_options){0}, &now, err) < 0)
+        return -1;
+    for (size_t i = 0; i < now->n; i++) {
+        const char *name = now->objects[i]->identity;
+        if (!str_eq(now->objects[i]->kind, "table") || !is_version_table(d, name))
+            continue;
+        bool postgres = d->o->engine == &engine_postgres; /* identities are quoted there */
+        _cleanup_free_ char *quoted = postgres ? xstrdup(name) : db_quote_ident(db, name);
+        _cleanup_free_ char *look = xasprintf("select 1 from %s limit 1", quoted), *row = NULL;
+        _cleanup_free_ char *drop = xasprintf("drop table %s", quoted);
+        if (db_query_text(db, look, NULL, 0, &row, err) < 0 ||
+            (!row && db_run(db, drop, DB_RUN_WHOLE, NULL, err) < 0))
+            return -1;
+    }
+    return 0;
+}
+
 /* Whether the sequence went the way it counts; no transaction of PostgreSQL's takes that back. */
 static bool went_on(const struct deploy *d, const struct digest_change *c)
 {

@@ -19,6 +19,8 @@ struct journal {
     char *path;
 };
 
+static const char file_name[] = "journal.db";
+
 /*
  * EXTRA: FULL alone does not sync the folder after it has removed the rollback journal, and a
  * power cut could bring that journal back, and with it the state before the last line.
@@ -157,6 +159,12 @@ static int set_up(struct journal *j, struct err *err)
     return db_run(j->db, "commit", DB_RUN_WHOLE, NULL, err);
 }
 
+bool journal_exists(const char *dir)
+{
+    _cleanup_free_ char *path = path_join(dir, file_name);
+    return file_exists(path);
+}
+
 int journal_open(const char *dir, struct journal **ret, struct err *err)
 {
     _cleanup_journal_ struct journal *j = xcalloc(1, sizeof(*j));
@@ -164,7 +172,7 @@ int journal_open(const char *dir, struct journal **ret, struct err *err)
         err_set(err, ERR_CONFIG, "there is no folder %s for the journal", dir);
         return err_hint(err, "make it, or name another with --bundles");
     }
-    j->path = path_join(dir, "journal.db");
+    j->path = path_join(dir, file_name);
     _cleanup_free_ char *url = url_for_sqlite_path(j->path);
     mode_t mask = umask(077); /* it names databases and revisions: nobody else's business */
     int rc = db_open(&engine_sqlite, url, DB_OPEN_CREATE, &j->db, err);

@@ -85,6 +85,8 @@ struct deploy_note {
 
 struct journal;
 
+/* Whether the folder has one. */
+bool journal_exists(const char *dir);
 /* The folder must exist. A file that is no journal, or one of a newer belay, is ERR_CONFIG. */
 int journal_open(const char *dir, struct journal **ret, struct err *err);
 void journal_close(struct journal *j);

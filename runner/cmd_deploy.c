@@ -9,6 +9,7 @@
 
 #include "backup/deploy.h"
 #include "harness/base/cleanup.h"
+#include "harness/base/proc.h"
 #include "runner/check.h"
 #include "runner/checked.h"
 #include "runner/cli.h"
@@ -155,19 +156,42 @@ static int print_result_json(const struct deploy_result *r, struct err *err)
 
 /* ---- deploy ---- */
 
-static int options_for(const struct database *d, struct expectation *expected, struct strv *probes,
-                       struct deploy_options *ret, struct err *err)
+/* What deploy and recover both need. */
+struct guarded {
+    struct database database;
+    struct expectation expected;
+    struct strv probes;
+    struct progress live;
+    struct deploy_options options; /* points into the others */
+    struct deploy_result result;
+};
+
+static void guarded_release(struct guarded *g)
 {
-    const struct settings *s = &d->cli->settings;
+    deploy_result_release(&g->result);
+    strv_release(&g->probes);
+    expectation_release(&g->expected);
+    database_release(&g->database);
+}
+
+/* g is zero, and stays where it is. */
+static int guarded_init(struct guarded *g, const struct cli *cli, struct err *err)
+{
+    struct database *d = &g->database;
+    struct strv *probes = &g->probes;
+    const struct settings *s = &cli->settings;
+    if (database_need(cli, d, err) < 0)
+        return -1;
     const char *lost = settings_get(s, OPT_LOST_WRITES);
-    const struct config *c = &d->cli->config;
+    const struct config *c = &cli->config;
     settings_list(s, OPT_PROBE, probes);
     for (size_t i = 0; !settings_get(s, OPT_PROBE) && i < c->probes.n; i++)
         strv_add(probes, c->probes.v[i]);
     if (probes->n)
         strv_add_take(probes, NULL);
-    *expected = (struct expectation){.database = d, .allow_drift = settings_on(s, OPT_ALLOW_DRIFT)};
-    *ret = (struct deploy_options){
+    g->expected =
+        (struct expectation){.database = d, .allow_drift = settings_on(s, OPT_ALLOW_DRIFT)};
+    g->options = (struct deploy_options){
         .source = d->source,
         .engine = d->engine,
         .url = d->url,
@@ -182,7 +206,7 @@ static int options_for(const struct database *d, struct expectation *expected, s
                                                 : LOST_WRITES_STOP,
         .scratch_url = d->engine == &engine_postgres ? settings_get(s, OPT_SCRATCH_URL) : NULL,
         .expect = expectation_compare,
-        .data = expected,
+        .data = &g->expected,
         .deadline_ms = settings_milliseconds(s, OPT_DEADLINE),
         .lock_timeout_ms = settings_milliseconds(s, OPT_LOCK_TIMEOUT),
         .statement_timeout_ms = settings_milliseconds(s, OPT_STATEMENT_TIMEOUT),
@@ -203,7 +227,9 @@ static int options_for(const struct database *d, struct expectation *expected, s
         .hook_on_failure = c->hooks.on_failure,
         .stop = &interrupt_signal,
     };
-    (void)err;
+    g->live = live_progress();
+    if (g->live.step && !settings_on(s, OPT_QUIET))
+        g->options.progress = (struct deploy_progress){&g->live, show_progress};
     return 0;
 }
 
@@ -246,7 +272,7 @@ static int dry_run(const struct database *d, const struct deploy_options *o, str
 {
     struct deploy_plan plan = {0};
     int rc = deploy_plan(o, &plan, err);
-    live_clear();
+    live_clear(); /* before the plan is printed */
     if (plan.to)
         print_plan(d, o, &plan);
     deploy_plan_release(&plan);
@@ -326,27 +352,31 @@ static int finish(struct cli *cli, const struct database *d, struct deploy_resul
 /* Returns the exit code; what belongs to the deploy is released before a command takes over. */
 static int deploy(struct cli *cli, struct err *err)
 {
-    _cleanup_database_ struct database d = {0};
-    _cleanup_(expectation_release) struct expectation expected = {0};
-    _cleanup_(deploy_result_release) struct deploy_result r = {0};
-    _cleanup_strv_ struct strv probes = {0};
-    struct deploy_options o;
-    struct progress live = live_progress();
-    if (database_need(cli, &d, err) < 0 || options_for(&d, &expected, &probes, &o, err) < 0)
+    _cleanup_(guarded_release) struct guarded g = {0};
+    if (guarded_init(&g, cli, err) < 0)
         return -1;
-    if (live.step && !settings_on(&cli->settings, OPT_QUIET))
-        o.progress = (struct deploy_progress){&live, show_progress};
-    if (settings_on(&cli->settings, OPT_DRY_RUN))
-        return dry_run(&d, &o, err) == 0 ? EXIT_CLEAN : err->code == ERR_SOURCE ? refused(err) : -1;
-    int rc = deploy_waiting(&d, &o, &r, err);
+    bool dry = settings_on(&cli->settings, OPT_DRY_RUN);
+    int rc = dry ? dry_run(&g.database, &g.options, err)
+                 : deploy_waiting(&g.database, &g.options, &g.result, err);
     live_clear();
     if (rc < 0)
         return err->code == ERR_SOURCE ? refused(err) : -1;
-    return finish(cli, &d, &r, err);
+    return dry ? EXIT_CLEAN : finish(cli, &g.database, &g.result, err);
+}
+
+/* Found out before the upgrade, not after it. */
+static int need_command(const struct cli *cli, struct err *err)
+{
+    if (!cli->args.n || proc_can_run(cli->args.v[0]))
+        return 0;
+    err_set(err, ERR_USAGE, "cannot run %s: there is no such program", cli->args.v[0]);
+    return err_hint(err, "nothing was deployed; belay looks where a shell would, along PATH");
 }
 
 int cmd_deploy(struct cli *cli, struct err *err)
 {
+    if (need_command(cli, err) < 0)
+        return -1;
     int code = deploy(cli, err);
     if (code != EXIT_CLEAN || !cli->args.n || settings_on(&cli->settings, OPT_DRY_RUN))
         return code;
@@ -355,26 +385,19 @@ int cmd_deploy(struct cli *cli, struct err *err)
 
 int cmd_recover(struct cli *cli, struct err *err)
 {
-    _cleanup_database_ struct database d = {0};
-    _cleanup_(expectation_release) struct expectation expected = {0};
-    _cleanup_(deploy_result_release) struct deploy_result r = {0};
-    _cleanup_strv_ struct strv probes = {0};
-    struct deploy_options o;
-    struct progress live = live_progress();
+    _cleanup_(guarded_release) struct guarded g = {0};
     bool found = false;
-    if (database_need(cli, &d, err) < 0 || options_for(&d, &expected, &probes, &o, err) < 0)
+    if (guarded_init(&g, cli, err) < 0)
         return -1;
-    if (live.step && !settings_on(&cli->settings, OPT_QUIET))
-        o.progress = (struct deploy_progress){&live, show_progress};
-    int rc = deploy_recover(&o, &found, &r, err);
+    int rc = deploy_recover(&g.options, &found, &g.result, err);
     live_clear();
     if (rc < 0)
         return -1;
-    if (!found && r.outcome != DEPLOY_OUTCOME_LOCKED) {
-        printf("nothing to recover: no deploy of %s was cut off\n", d.shown);
+    if (!found && g.result.outcome != DEPLOY_OUTCOME_LOCKED) {
+        printf("nothing to recover: no deploy of %s was cut off\n", g.database.shown);
         return EXIT_CLEAN;
     }
-    return finish(cli, &d, &r, err);
+    return finish(cli, &g.database, &g.result, err);
 }
 
 /* ---- status ---- */
@@ -421,8 +444,7 @@ int cmd_status(struct cli *cli, struct err *err)
     _cleanup_(deploy_entries_release) struct deploy_entries list = {0};
     if (verb_wants_json(cli, &json, err) < 0)
         return -1;
-    _cleanup_free_ char *path = xasprintf("%s/journal.db", dir);
-    if (access(path, F_OK) == 0 &&
+    if (journal_exists(dir) &&
         (journal_open(dir, &j, err) < 0 || journal_list(j, NULL, &list, err) < 0))
         return -1;
     if (json) {

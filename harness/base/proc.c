@@ -9,11 +9,13 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "harness/base/cleanup.h"
+#include "harness/base/file.h"
 
 int proc_become(const struct proc_user *user)
 {
@@ -22,6 +24,25 @@ int proc_become(const struct proc_user *user)
     if (setgroups(1, &user->gid) < 0 || setgid(user->gid) < 0)
         return -1;
     return setuid(user->uid);
+}
+
+static bool is_program(const char *path)
+{
+    struct stat st;
+    return access(path, X_OK) == 0 && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+bool proc_can_run(const char *program)
+{
+    const char *path = getenv("PATH");
+    bool found = strchr(program, '/') && is_program(program);
+    for (const char *p = path ? path : ""; !strchr(program, '/') && *p && !found;) {
+        size_t n = strcspn(p, ":");
+        _cleanup_free_ char *dir = xstrndup(p, n), *file = path_join(dir, program);
+        found = is_program(file);
+        p += n + (p[n] == ':');
+    }
+    return found;
 }
 
 char **proc_environment(const char *const *additions)

@@ -56,6 +56,9 @@ void proc_result_release(struct proc_result *r);
  * Async-signal-safe; -1 with errno set. */
 int proc_become(const struct proc_user *user);
 
+/* Whether execvp() would find a program of that name: along PATH, or where its path says. */
+bool proc_can_run(const char *program);
+
 /* The environment with additions, in one array: free() it; the strings are borrowed. */
 char **proc_environment(const char *const *additions);
 

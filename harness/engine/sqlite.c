@@ -60,7 +60,17 @@ static int should_stop(void *db)
 /* Turns the handle's last error into *err. */
 static int fail(struct sqlite_db *s, struct err *err)
 {
-    int code = sqlite3_errcode(s->handle);
+    int code = sqlite3_extended_errcode(s->handle);
+    if (code == SQLITE_READONLY_ROLLBACK || code == SQLITE_READONLY_RECOVERY) {
+        err_set(err, ERR_ENV,
+                "%s: a program was killed in the middle of a transaction, which "
+                "must be rolled back before anybody can read the database",
+                s->shown);
+        return err_hint(err,
+                        "this session may not write; the next one that may does it: sqlite3 "
+                        "'%s' 'pragma schema_version'",
+                        s->shown);
+    }
     switch (code & 0xff) {
     case SQLITE_INTERRUPT:
         atomic_store(&s->cancelled, false);

@@ -284,7 +284,10 @@ static int ended(struct worker *w, struct err *err)
     reap(w, &status);
     if (WIFSIGNALED(status)) {
         int sig = WTERMSIG(status);
-        err_set(err, ERR_SOURCE, "the project's Python process was killed by SIG%s (%s)",
+        /* SIGSEGV and the like are the project's own doing, these are somebody else's */
+        bool others = sig == SIGKILL || sig == SIGTERM || sig == SIGHUP || sig == SIGINT;
+        err_set(err, others ? ERR_ENV : ERR_SOURCE,
+                "the project's Python process was killed by SIG%s (%s)",
                 sigabbrev_np(sig) ? sigabbrev_np(sig) : "?", sigdescr_np(sig));
         if (sig == SIGKILL)
             err_hint(err, "the kernel does that when memory runs out: \"dmesg\" tells");
