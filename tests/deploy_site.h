@@ -39,10 +39,15 @@ char *site_state(const struct site *s, const char *database);
 void site_begin(struct site *s);
 void site_sql(const struct site *s, const char *sql);
 char *site_value(const struct site *s, const char *sql);
+/* In the database beside it. */
+void site_server_sql(const struct site *s, const char *sql);
 
 /* Runs belay with the site's options; args are separated by blanks, extra arguments follow, NULL-terminated (or NULL). */
 void site_belay_with(struct site *s, int expect_exit, const char *args, const char *const *extra);
 #define site_belay(s, expect, args) site_belay_with(s, expect, args, NULL)
+
+/* The same with additions to the environment (NULL-terminated, or NULL); returns the exit code, whatever it is. */
+int site_try(struct site *s, const char *args, const char *const *env);
 
 /* Waits until the journal has the newest deploy in that state. */
 void site_until_journal(struct site *s, enum deploy_state state);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "tests/alembic_project.h"
+#include "tests/deploy_killed.h"
 #include "tests/deploy_world.h"
 #include "tests/suite.h"
 
@@ -77,13 +78,10 @@ static size_t bundles_left(const struct world *w)
 /* True when the run was hit. */
 static bool run_killed(const struct world *w, const char *who, int n)
 {
-    _cleanup_free_ char *preload = xasprintf("LD_PRELOAD=%s", getenv("BELAY_TEST_KILLER"));
-    _cleanup_free_ char *kill = xasprintf("BELAY_TEST_KILL=%s:%d", who, n);
-    const char *asan = getenv("ASAN_OPTIONS");
-    _cleanup_free_ char *options =
-        xasprintf("ASAN_OPTIONS=%s%sverify_asan_link_order=0", asan ? asan : "", asan ? ":" : "");
-    const char *const env[] = {preload, kill, options, NULL};
-    _cleanup_run_ struct run r = belay_with(w, env, "deploy --lost-writes=accept");
+    struct killer killer;
+    killer_init(&killer, who, n);
+    _cleanup_run_ struct run r = belay_with(w, killer.env, "deploy --lost-writes=accept");
+    killer_release(&killer);
     if (strcmp(who, "belay") == 0) {
         ck_assert_msg(r.r.status == 137 || r.r.status == 0 || r.r.status == 4, "call %d: " SAID, n,
                       SAID_ARGS(w, "deploy", r));
@@ -137,8 +135,7 @@ START_TEST(killed_anywhere_it_ends_with_the_old_database_or_the_new)
     bool hit = run_killed(&w, c->who, 1000000);
     ck_assert(!hit);
     _cleanup_free_ char *new = dump(&w);
-    const char *text = getenv("BELAY_CRASH_STEP");
-    int step = text ? atoi(text) : c->kind == ALEMBIC ? 97 : 41, n = 1, runs = 0;
+    int step = killer_step(c->kind == ALEMBIC ? 97 : 41), n = killer_first(), runs = 0;
     for (hit = true; hit; n += step, runs++) {
         put_back(&w, kept);
         hit = run_killed(&w, c->who, n);

@@ -1,5 +1,6 @@
 /*
- * Preloaded into the program under test: kills it at the n-th system call that changes a file.
+ * Preloaded into the program under test: kills it at the n-th system call that changes a file, or tells a server
+ * something.
  *
  *     LD_PRELOAD=killer.so BELAY_TEST_KILL=belay:17
  *
@@ -46,6 +47,8 @@ static void count(void)
 
 WRAP(ssize_t, write, SYS_write, (int fd, const void *p, size_t n), fd, p, n);
 WRAP(ssize_t, pwrite64, SYS_pwrite64, (int fd, const void *p, size_t n, off_t at), fd, p, n, at);
+WRAP(ssize_t, send, SYS_sendto, (int fd, const void *p, size_t n, int flags), fd, p, n, flags, NULL,
+     0);
 WRAP(int, fsync, SYS_fsync, (int fd), fd);
 WRAP(int, fdatasync, SYS_fdatasync, (int fd), fd);
 WRAP(int, ftruncate64, SYS_ftruncate, (int fd, off_t n), fd, n);
