@@ -94,8 +94,13 @@ int backup_create(const struct backup_options *options, struct backup_summary *r
     if (!e)
         return err_set(err, ERR_USAGE, "belay makes no bundles of %s", engine_name(engine));
     /* a stop that came after the last row still means: no bundle */
-    if (e->dump(&d, err) < 0 || meter_add(d.meter, 0, 0, err) < 0 ||
-        bundle_finish(d.writer, &d.manifest, err) < 0)
+    if (e->dump(&d, err) < 0)
+        return -1;
+    if (o.database) {
+        free(d.manifest.database);
+        d.manifest.database = xstrdup(o.database);
+    }
+    if (meter_add(d.meter, 0, 0, err) < 0 || bundle_finish(d.writer, &d.manifest, err) < 0)
         return -1;
     backup_summarise(&d.manifest, bundle_written(d.writer), &summary);
     *ret = summary;

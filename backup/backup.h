@@ -43,6 +43,7 @@ struct backup_options {
     int lock_timeout_ms;          /* for the locks that reading takes; 0: 10 s */
     const struct strv *revisions; /* what the version table says; or NULL: unknown */
     const char *version_table;    /* or NULL */
+    const char *database;         /* the name to write down; NULL: that of the database */
     struct backup_control control;
 };
 

@@ -43,9 +43,9 @@ static void phase_took(struct deploy *d, const char *name, double *start)
 /* ---- which database ---- */
 
 /* One name for one database, however its URL is written. */
-static int database_key(const struct deploy_options *o, char **ret, struct err *err)
+static int database_key(const struct deploy *d, char **ret, struct err *err)
 {
-    _cleanup_db_ struct db *db = NULL;
+    const struct deploy_options *o = d->o;
     if (o->engine == &engine_sqlite) {
         _cleanup_free_ char *path = NULL;
         if (url_sqlite_path(o->url, &path, err) < 0)
@@ -57,10 +57,8 @@ static int database_key(const struct deploy_options *o, char **ret, struct err *
         free(real);
         return 0;
     }
-    if (db_open(o->engine, o->url, DB_OPEN_READONLY, &db, err) < 0)
-        return -1;
-    const PGconn *c = db_handle(db);
-    *ret = xasprintf("postgresql://%s:%s/%s", PQhost(c), PQport(c), PQdb(c));
+    const PGconn *c = db_handle(deploy_lock_db(d->lock));
+    *ret = xasprintf("postgresql://%s:%s/%s", PQhost(c), PQport(c), deploy_lock_name(d->lock));
     return 0;
 }
 
@@ -116,9 +114,10 @@ static int make_bundle(struct deploy *d, struct err *err)
     for (size_t i = 0; i < d->current.n; i++)
         strv_add(&revisions, d->current.v[i]->id);
     const struct backup_options backup = {
-        .url = d->o->url,
+        .url = d->url,
         .path = path,
         .key_file = d->o->key_file,
+        .database = d->fenced ? deploy_lock_name(d->lock) : NULL,
         .level = d->o->level,
         .jobs = d->o->jobs,
         .lock_timeout_ms = d->o->lock_timeout_ms,
@@ -205,6 +204,15 @@ static int roll_back(struct deploy *d, struct err *failure, struct err *err)
                : go_back(d, err);
 }
 
+/* With the patience that a server is worth which goes away just now. */
+static int lift_fence(struct deploy *d, struct err *err)
+{
+    _cleanup_err_ struct err first = {0};
+    if (deploy_fence_lift(d, &first) == 0)
+        return 0;
+    return deploy_reach(d, err) < 0 ? -1 : deploy_fence_lift(d, err);
+}
+
 /* From CHECKING to DONE, or down the ladder. */
 static int check_and_decide(struct deploy *d, struct err *err)
 {
@@ -218,7 +226,7 @@ static int check_and_decide(struct deploy *d, struct err *err)
     }
     if (failed)
         return roll_back(d, &failure, err);
-    if (journal_move(d->journal, d->entry, DEPLOY_DONE, NULL, err) < 0)
+    if (lift_fence(d, err) < 0 || journal_move(d->journal, d->entry, DEPLOY_DONE, NULL, err) < 0)
         return -1;
     phase_took(d, "check", &start);
     d->result->outcome = DEPLOY_OUTCOME_DONE;
@@ -254,6 +262,12 @@ static int prepare(struct deploy *d, struct err *err)
     if (run_hook(d, "hook before", d->o->hook_before, "begun", err) < 0) {
         err->code = ERR_ENV;
         return -1;
+    }
+    if (d->o->fence) {
+        if (deploy_fence_raise(d, err) < 0)
+            return -1;
+        d->sealed = true;
+        phase_took(d, "fence", &start);
     }
     if (make_bundle(d, err) < 0)
         return -1;
@@ -310,7 +324,8 @@ static int resume(struct deploy *d, struct err *err)
         d->result->outcome = DEPLOY_OUTCOME_NOTHING;
         deploy_say(d, "nothing had been changed");
         deploy_twin_drop(d);
-        if (journal_move(d->journal, e, DEPLOY_ABORTED, "cut off before the upgrade", err) < 0)
+        if (deploy_fence_lift(d, err) < 0 ||
+            journal_move(d->journal, e, DEPLOY_ABORTED, "cut off before the upgrade", err) < 0)
             return -1;
         tell_hook(d, "aborted"); /* whether \"before\" had run nobody knows */
         return 0;
@@ -341,7 +356,8 @@ static int resume(struct deploy *d, struct err *err)
         if (deploy_is_old(&l)) {
             deploy_say(d, "the database is proved to be what it was");
             d->result->outcome = DEPLOY_OUTCOME_RESTORED;
-            if (journal_move(d->journal, e, DEPLOY_RESTORED, NULL, err) < 0)
+            if (deploy_fence_lift(d, err) < 0 ||
+                journal_move(d->journal, e, DEPLOY_RESTORED, NULL, err) < 0)
                 return -1;
             deploy_twin_drop(d);
             tell_hook(d, "restored");
@@ -363,6 +379,8 @@ void deploy_release(struct deploy *d)
     strv_release(&d->ours.names);
     strv_release(&d->exported);
     free(d->session);
+    free(d->fenced);
+    deploy_url_release(d);
     journal_close(d->journal);
     deploy_lock_free(d->lock);
 }
@@ -397,7 +415,7 @@ static int begin(struct deploy *d, struct err *err)
         return 0;
     }
     if (settle(d->o, err) < 0 || journal_open(d->o->dir, &d->journal, err) < 0 ||
-        database_key(d->o, &key, err) < 0)
+        database_key(d, &key, err) < 0)
         return -1;
     d->entry->database = key;
     d->entry->engine = xstrdup(engine_name(d->o->engine));
@@ -409,7 +427,7 @@ static int begin(struct deploy *d, struct err *err)
         return 0;
     deploy_entry_release(d->entry);
     *d->entry = old;
-    return journal_adopt(d->journal, d->entry, err) < 0 ? -1 : 1;
+    return deploy_fence_adopt(d, err) < 0 || journal_adopt(d->journal, d->entry, err) < 0 ? -1 : 1;
 }
 
 static int run_new(struct deploy *d, struct err *err)
@@ -425,7 +443,10 @@ static int run_new(struct deploy *d, struct err *err)
     if (prepare(d, err) < 0) {
         _cleanup_err_ struct err ignored = {0}; /* the first error says more */
         deploy_twin_drop(d);
-        journal_move(d->journal, d->entry, DEPLOY_ABORTED, err->message, &ignored);
+        if (deploy_fence_lift(d, &ignored) == 0)
+            journal_move(d->journal, d->entry, DEPLOY_ABORTED, err->message, &ignored);
+        else /* `belay recover` has that to do */
+            err_hint(err, "%s; %s", ignored.message, ignored.hint ? ignored.hint : "");
         if (d->begun)
             tell_hook(d, "aborted");
         return -1;
@@ -435,7 +456,8 @@ static int run_new(struct deploy *d, struct err *err)
 
 int deploy_run(const struct deploy_options *o, struct deploy_result *ret, struct err *err)
 {
-    _cleanup_(deploy_release) struct deploy d = {.o = o, .result = ret, .entry = &ret->entry};
+    _cleanup_(deploy_release) struct deploy d = {
+        .o = o, .result = ret, .entry = &ret->entry, .url = xstrdup(o->url)};
     int found = begin(&d, err);
     if (found < 0 || ret->outcome == DEPLOY_OUTCOME_LOCKED)
         return found;
@@ -449,7 +471,8 @@ int deploy_run(const struct deploy_options *o, struct deploy_result *ret, struct
 int deploy_recover(const struct deploy_options *o, bool *ret_found, struct deploy_result *ret,
                    struct err *err)
 {
-    _cleanup_(deploy_release) struct deploy d = {.o = o, .result = ret, .entry = &ret->entry};
+    _cleanup_(deploy_release) struct deploy d = {
+        .o = o, .result = ret, .entry = &ret->entry, .url = xstrdup(o->url)};
     if (!journal_exists(o->dir)) {
         err_set(err, ERR_USAGE, "there is no journal of deploys in %s", o->dir);
         return err_hint(err, "run it in the folder that the deploy ran in, or name the folder of "

@@ -58,15 +58,16 @@ struct deploy_options {
     const char *key_file; /* of the bundle, or NULL */
     int jobs, level;      /* of the bundle; 0: default */
     bool drill;           /* restore the bundle into scratch before the upgrade */
-    bool twin, fence;     /* PostgreSQL */
+    bool twin;            /* PostgreSQL: a copy on the server, to swap back to */
+    bool fence;           /* PostgreSQL: nobody else is on the database meanwhile */
     enum lost_writes lost_writes;
     const char *scratch_url; /* for the drill, or NULL */
     /*
-     * What the database differs in from a scratch database with `applied` and then `more` applied, a
-     * line each, less what it differed in before. NULL: not compared.
+     * What the database, which is at that URL at present, differs in from a scratch database with
+     * `applied` and then `more` applied, a line each, less what it differed in before. NULL: not compared.
      */
-    int (*expect)(void *data, const struct revisions *applied, const struct revisions *more,
-                  struct strv *ret_differences, struct err *err);
+    int (*expect)(void *data, const char *url, const struct revisions *applied,
+                  const struct revisions *more, struct strv *ret_differences, struct err *err);
     void *data;
     /* ERR_SOURCE when the pending revisions must not be deployed; or NULL. */
     int (*admit)(void *data, const struct revisions *pending, struct err *err);
@@ -127,5 +128,8 @@ int deploy_run(const struct deploy_options *o, struct deploy_result *ret, struct
 /* *ret_found false: there is nothing to recover. A folder without a journal is ERR_USAGE. */
 int deploy_recover(const struct deploy_options *o, bool *ret_found, struct deploy_result *ret,
                    struct err *err);
+
+/* Whether a deploy has fenced off the database of o->url, so that it cannot be connected to at present. */
+bool deploy_is_fenced(const struct deploy_options *o);
 
 #endif

@@ -10,7 +10,7 @@ int deploy_shell(struct deploy *d, const char *what, const char *command, const 
                  int timeout_ms, struct err *err)
 {
     /* a shell, because the user wrote shell; the URL goes where other users cannot read it */
-    _cleanup_free_ char *url = xasprintf("DATABASE_URL=%s", d->o->url);
+    _cleanup_free_ char *url = xasprintf("DATABASE_URL=%s", d->url);
     const char *all[16] = {url};
     size_t n = 1;
     for (size_t i = 0; env && env[i] && n + 1 < ARRAY_LEN(all); i++)
@@ -56,7 +56,7 @@ static int check_schema(struct deploy *d, struct err *err)
     if (!d->o->expect)
         return 0;
     deploy_progress(d, "check", "schema");
-    if (d->o->expect(d->o->data, &d->current, &d->list, &differences, err) < 0)
+    if (d->o->expect(d->o->data, d->url, &d->current, &d->list, &differences, err) < 0)
         return err_prefix(err, "comparing with a scratch database");
     if (!differences.n)
         return 0;
@@ -99,7 +99,7 @@ int deploy_invalid_before(struct deploy *d, struct err *err)
     _cleanup_db_ struct db *db = NULL;
     _cleanup_rows_ struct rows *r = NULL;
     bool postgres = d->o->engine == &engine_postgres;
-    if (db_open(d->o->engine, d->o->url, DB_OPEN_READONLY, &db, err) < 0 ||
+    if (db_open(d->o->engine, d->url, DB_OPEN_READONLY, &db, err) < 0 ||
         db_query(db, postgres ? invalid_postgres_sql : invalid_sqlite_sql, NULL, 0, &r, err) < 0)
         return -1;
     for (int i = 0; i < rows_count(r); i++)
@@ -129,13 +129,16 @@ static int check_all(struct deploy *d, struct err *err)
 {
     _cleanup_db_ struct db *db = NULL;
     if (check_revisions(d, err) < 0 ||
-        db_open(d->o->engine, d->o->url, DB_OPEN_READONLY, &db, err) < 0 ||
+        db_open(d->o->engine, d->url, DB_OPEN_READONLY, &db, err) < 0 ||
         check_valid(d, db, err) < 0 || check_schema(d, err) < 0)
         return -1;
     for (size_t i = 0; i < d->o->nafter; i++)
         if (check_assertion(d, db, &d->o->after[i], err) < 0)
             return -1;
     db_close(TAKE_PTR(db)); /* a probe may need the last connection, or want to write */
+    /* and what it probes must get in */
+    if (d->o->probes && d->o->probes[0] && deploy_fence_lift(d, err) < 0)
+        return -1;
     for (size_t i = 0; d->o->probes && d->o->probes[i]; i++)
         if (deploy_shell(d, "probe", d->o->probes[i], NULL, d->o->probe_timeout_ms, err) < 0)
             return -1;

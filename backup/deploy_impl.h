@@ -12,6 +12,9 @@ struct deploy {
     const struct deploy_options *o;
     struct deploy_result *result;
     struct deploy_entry *entry; /* the result's */
+    char *url; /* where the database is now: the options' URL but for its name while it is fenced */
+    char *fenced; /* its name then; NULL: no fence */
+    bool sealed;  /* the fence has stood since before the bundle: nobody else can have written */
     struct journal *journal;
     struct deploy_lock *lock;
     struct bundle_reader *bundle; /* once there is one: its manifest is the old state */
@@ -98,6 +101,26 @@ int deploy_reach(struct deploy *d, struct err *err);
 /* PostgreSQL: writes the rows of the database of that URL that are newer than the bundle to files beside it, of
  * tables that differ. */
 int deploy_export(struct deploy *d, const char *url, struct err *err);
+
+/* ---- deploy_fence.c: nobody but the deploy is on the database ---- */
+
+/* Ends all sessions on it. Nothing when it stands. ERR_USAGE on SQLite. */
+int deploy_fence_raise(struct deploy *d, struct err *err);
+/* Before the journal says that the deploy has ended; no session of the deploy's own may be in use on the database. */
+int deploy_fence_lift(struct deploy *d, struct err *err);
+/* Notes that the fenced database is to stay where it is, as evidence: before another one takes its place. */
+int deploy_fence_leave(struct deploy *d, struct err *err);
+/* Another one has taken its place. */
+void deploy_fence_replaced(struct deploy *d);
+/* Finds the database of a deploy that was cut off, under whichever name it left it. */
+int deploy_fence_adopt(struct deploy *d, struct err *err);
+void deploy_url_release(struct deploy *d);
+
+/* The database's name with "_what_ID_TIME" after it, no longer than a name may be. Caller owns it. */
+char *deploy_second_name(const struct deploy *d, const char *what);
+/* The URL of another database of the server, and of the one that holds the lock; the caller owns it. */
+char *deploy_url_of(const struct deploy *d, const char *name, struct err *err);
+char *deploy_maintenance_url(const struct deploy *d, struct err *err);
 
 /* ---- deploy_twin.c ---- */
 

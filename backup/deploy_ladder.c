@@ -83,7 +83,7 @@ static int others_wrote(struct deploy *d, struct strv *ret, struct err *err)
 static char *url_of_database(const struct deploy *d, const char *name, struct err *err)
 {
     _cleanup_conninfo_ struct conninfo c = {0};
-    if (conninfo_parse(d->o->url, &c, err) < 0)
+    if (conninfo_parse(d->url, &c, err) < 0)
         return NULL;
     conninfo_set(&c, "dbname", name);
     return conninfo_url(&c);
@@ -124,7 +124,7 @@ static int may_go_back(struct deploy *d, bool *ret, struct err *err)
     }
     if (others.n)
         return 0;
-    if (postgres && d->o->lost_writes == LOST_WRITES_EXPORT && deploy_export(d, d->o->url, err) < 0)
+    if (postgres && d->o->lost_writes == LOST_WRITES_EXPORT && deploy_export(d, d->url, err) < 0)
         return -1;
     *ret = true;
     return deploy_lock_confirm(d->lock, err);
@@ -176,7 +176,7 @@ static int rung_restore(struct deploy *d, bool *ret_tried, struct err *err)
     const struct restore_options o = {
         .path = d->entry->bundle,
         .key_file = d->o->key_file,
-        .url = d->o->url,
+        .url = d->url,
         .jobs = d->o->jobs,
     };
     if (backup_restore(&o, &r, err) < 0)
@@ -258,6 +258,22 @@ static int leave_rolling_back(struct deploy *d, struct err *why)
     return 0;
 }
 
+/* Whatever the outcome, others get in again before the journal says that it is the end. */
+static int end(struct deploy *d, enum deploy_state state, struct err *err)
+{
+    _cleanup_err_ struct err away = {0};
+    if (deploy_fence_lift(d, &away) < 0 &&
+        (deploy_reach(d, &away) < 0 || deploy_fence_lift(d, &away) < 0))
+        return leave_rolling_back(d, &away);
+    bool back = state == DEPLOY_RESTORED;
+    d->result->outcome = back ? DEPLOY_OUTCOME_RESTORED : DEPLOY_OUTCOME_STUCK;
+    if (journal_move(d->journal, d->entry, state, NULL, err) < 0)
+        return -1;
+    if (back)
+        deploy_twin_drop(d);
+    return 0;
+}
+
 int deploy_ladder(struct deploy *d, struct err *err)
 {
     for (size_t i = 0, tries = 0; i < ARRAY_LEN(ladder);) {
@@ -267,13 +283,8 @@ int deploy_ladder(struct deploy *d, struct err *err)
         int rc = try_rung(d, &ladder[i], err);
         if (rc < 0)
             return -1;
-        if (rc > 0) {
-            d->result->outcome = DEPLOY_OUTCOME_RESTORED;
-            if (journal_move(d->journal, d->entry, DEPLOY_RESTORED, NULL, err) < 0)
-                return -1;
-            deploy_twin_drop(d);
-            return 0;
-        }
+        if (rc > 0)
+            return end(d, DEPLOY_RESTORED, err);
         /* a server that went away in the middle says nothing against the rung */
         bool there = deploy_lock_confirm(d->lock, &away) == 0;
         if (!there && ++tries < RUNG_TRIES)
@@ -281,6 +292,5 @@ int deploy_ladder(struct deploy *d, struct err *err)
         tries = 0;
         i++;
     }
-    d->result->outcome = DEPLOY_OUTCOME_STUCK;
-    return journal_move(d->journal, d->entry, DEPLOY_STUCK, NULL, err);
+    return end(d, DEPLOY_STUCK, err);
 }

@@ -19,6 +19,7 @@
 
 struct deploy_lock {
     struct db *db; /* PostgreSQL */
+    char *name;    /* of the database that is locked */
     char *backend; /* its process id: another one is another session */
     int fd;        /* SQLite */
     char *path;
@@ -37,6 +38,7 @@ void deploy_lock_free(struct deploy_lock *l)
         close(l->fd);
     }
     free(l->backend);
+    free(l->name);
     free(l->path);
     free(l);
 }
@@ -46,35 +48,75 @@ struct db *deploy_lock_db(struct deploy_lock *l)
     return l->db;
 }
 
+const char *deploy_lock_name(const struct deploy_lock *l)
+{
+    return l->name;
+}
+
 /* ---- PostgreSQL ---- */
 
-static int open_maintenance(const char *url, struct db **ret, char **ret_name, struct err *err)
+/* As libpq would choose it, for a database that cannot be asked. */
+static const char *name_in(const struct conninfo *c)
+{
+    const char *name = conninfo_get(c, "dbname");
+    return name && *name ? name : getenv("PGDATABASE");
+}
+
+/*
+ * A session on another database of the server. *name, owned by the caller, may be set before: the database that it must
+ * not be.
+ */
+static int open_maintenance(struct conninfo *c, char **name, struct db **ret, struct err *err)
 {
     static const char *const names[] = {"postgres", "template1"};
-    _cleanup_conninfo_ struct conninfo c = {0};
-    _cleanup_db_ struct db *target = NULL;
-    _cleanup_free_ char *name = NULL;
-    /* libpq's defaults decide the name when the URL has none: ask the database itself. It also
-     * tells an unreachable database from an unreachable maintenance database. */
-    if (conninfo_parse(url, &c, err) < 0 ||
-        db_open(&engine_postgres, url, DB_OPEN_READONLY, &target, err) < 0 ||
-        db_query_text(target, "select current_database()", NULL, 0, &name, err) < 0)
-        return -1;
+    if (!*name)
+        *name = xstrdup(name_in(c));
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        conninfo_set(&c, "dbname", names[i]);
-        conninfo_set(&c, "application_name", "belay deploy");
-        _cleanup_free_ char *other = conninfo_url(&c);
-        if (strcmp(names[i], name) == 0)
+        conninfo_set(c, "dbname", names[i]);
+        conninfo_set(c, "application_name", "belay deploy");
+        _cleanup_free_ char *other = conninfo_url(c);
+        if (str_eq(names[i], *name))
             continue;
         err_release(err);
-        if (db_open(&engine_postgres, other, DB_OPEN_DEFAULT, ret, err) == 0) {
-            *ret_name = TAKE_PTR(name);
-            return 0;
-        }
+        int rc = db_open(&engine_postgres, other, DB_OPEN_DEFAULT, ret, err);
+        explicit_bzero(other, strlen(other));
+        if (rc < 0)
+            continue;
+        if (!*name)
+            *name = xstrdup(PQuser(db_handle(*ret)));
+        return 0;
     }
     err_hint(err, "a deploy needs a second database beside the one that it deploys to, to hold its "
                   "lock and to swap databases from: \"postgres\" or \"template1\"");
     return err_prefix(err, "the maintenance database");
+}
+
+/*
+ * libpq's defaults decide the name when the URL has none: the database itself is asked. That also tells a
+ * database that cannot be reached from an unreachable maintenance database. One that is not there has another name
+ * while a deploy fences it off: its lock is of its own name all the same.
+ */
+static int find_database(const char *url, struct deploy_lock *l, struct err *err)
+{
+    _cleanup_conninfo_ struct conninfo c = {0};
+    _cleanup_db_ struct db *target = NULL;
+    _cleanup_free_ char *there = NULL;
+    _cleanup_err_ struct err closed = {0}, ignored = {0};
+    if (conninfo_parse(url, &c, err) < 0)
+        return -1;
+    if (db_open(&engine_postgres, url, DB_OPEN_READONLY, &target, &closed) == 0)
+        return db_query_text(target, "select current_database()", NULL, 0, &l->name, err) < 0
+                   ? -1
+                   : open_maintenance(&c, &l->name, &l->db, err);
+    static const char sql[] =
+        "select 1 where not exists (select from pg_database where datname = $1) and exists"
+        " (select from pg_database where datname ~ '_fenced_[0-9]+_[0-9]+$'"
+        "  and starts_with($1, regexp_replace(datname, '_fenced_[0-9]+_[0-9]+$', '')))";
+    if (open_maintenance(&c, &l->name, &l->db, &ignored) == 0 &&
+        db_query_text(l->db, sql, (const char *[]){l->name}, 1, &there, &ignored) == 0 && there)
+        return 0;
+    err_move(err, &closed);
+    return -1;
 }
 
 /* A pool that hands the session to others after each transaction takes session locks along. It shows
@@ -93,10 +135,10 @@ static int refuse_pool(struct deploy_lock *l, struct err *err)
 
 static int postgres_take(const char *url, struct deploy_lock *l, char **ret_holder, struct err *err)
 {
-    _cleanup_free_ char *name = NULL, *got = NULL;
-    if (open_maintenance(url, &l->db, &name, err) < 0 || refuse_pool(l, err) < 0)
+    _cleanup_free_ char *got = NULL;
+    if (find_database(url, l, err) < 0 || refuse_pool(l, err) < 0)
         return -1;
-    int32_t hash = (int32_t)XXH32(name, strlen(name), 0);
+    int32_t hash = (int32_t)XXH32(l->name, strlen(l->name), 0);
     _cleanup_free_ char *key = xasprintf("%d", hash);
     const char *values[] = {key};
     if (db_query_text(l->db, "select pg_try_advisory_lock(" LOCK_CLASS ", $1::int)::text", values,

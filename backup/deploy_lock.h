@@ -24,12 +24,15 @@ struct deploy_lock;
 /*
  * Does not wait. *ret_holder, owned by the caller, is set with 0: who has the lock, as far as the
  * server or the kernel tells. A connection on which locks do not hold (a pool that shares server
- * sessions between transactions) is ERR_ENV.
+ * sessions between transactions) is ERR_ENV. The lock of a PostgreSQL database that has another name
+ * because it was fenced off is taken like any other.
  */
 int deploy_lock_take(const struct engine *e, const char *url, struct deploy_lock **ret,
                      char **ret_holder, struct err *err);
 /* ERR_ENV when the lock was lost: the session is gone, and somebody else may have it now. */
 int deploy_lock_confirm(struct deploy_lock *l, struct err *err);
+/* PostgreSQL: the database's name, which it may not have at present (deploy_fence.c). Owned by the lock. */
+const char *deploy_lock_name(const struct deploy_lock *l);
 /* The session that holds it, on the maintenance database (PostgreSQL); else NULL. */
 struct db *deploy_lock_db(struct deploy_lock *l);
 /* For SQLite: when no session of this process is open on the file any more, since closing the file would

@@ -45,7 +45,7 @@ int deploy_ours_horizon(struct deploy *d, struct err *err)
     _cleanup_free_ char *number = NULL;
     if (d->o->engine != &engine_postgres)
         return 0;
-    if (db_open(d->o->engine, d->o->url, DB_OPEN_READONLY, &db, err) < 0 ||
+    if (db_open(d->o->engine, d->url, DB_OPEN_READONLY, &db, err) < 0 ||
         db_query_text(db, "select txid_snapshot_xmin(txid_current_snapshot())", NULL, 0, &number,
                       err) < 0)
         return -1;

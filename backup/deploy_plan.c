@@ -111,7 +111,7 @@ static int check_room(const struct deploy *d, uint64_t bytes, struct err *err)
         return err_prefix(err, "no room for the bundle");
     if (d->o->engine != &engine_sqlite)
         return 0;
-    if (url_sqlite_path(d->o->url, &path, err) < 0)
+    if (url_sqlite_path(d->url, &path, err) < 0)
         return -1;
     dir = path_dir(path);
     if (access(dir, W_OK) < 0) {
@@ -173,7 +173,7 @@ static int check_schema(struct deploy *d, struct err *err)
     if (!d->o->expect)
         return 0;
     deploy_progress(d, "preflight", "schema");
-    if (d->o->expect(d->o->data, &d->current, &nothing, &differences, err) < 0)
+    if (d->o->expect(d->o->data, d->url, &d->current, &nothing, &differences, err) < 0)
         return err_prefix(err, "comparing with a scratch database");
     if (!differences.n)
         return 0;
@@ -194,7 +194,9 @@ int deploy_preflight(struct deploy *d, struct err *err)
 {
     _cleanup_db_ struct db *db = NULL;
     deploy_progress(d, "preflight", NULL);
-    if (db_open(d->o->engine, d->o->url, DB_OPEN_READONLY, &db, err) < 0 ||
+    if (d->o->fence && d->o->engine != &engine_postgres)
+        return deploy_fence_raise(d, err); /* which says why not */
+    if (db_open(d->o->engine, d->url, DB_OPEN_READONLY, &db, err) < 0 ||
         database_bytes(d, db, &d->bytes, err) < 0 || check_room(d, d->bytes, err) < 0 ||
         (d->o->engine == &engine_postgres && check_postgres(db, err) < 0))
         return -1;
@@ -211,7 +213,8 @@ int deploy_preflight(struct deploy *d, struct err *err)
 int deploy_plan(const struct deploy_options *o, struct deploy_plan *ret, struct err *err)
 {
     struct deploy_result result = {0};
-    _cleanup_(deploy_release) struct deploy d = {.o = o, .result = &result, .entry = &result.entry};
+    _cleanup_(deploy_release) struct deploy d = {
+        .o = o, .result = &result, .entry = &result.entry, .url = xstrdup(o->url)};
     bool new = is_new_file(o);
     int rc = deploy_make_plan(&d, err);
     if (rc == 0) {

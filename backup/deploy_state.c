@@ -15,7 +15,7 @@ const struct manifest *deploy_old(const struct deploy *d)
 static int is_tracked(const struct deploy *d, bool *ret, struct err *err)
 {
     _cleanup_db_ struct db *db = NULL;
-    return db_open(d->o->engine, d->o->url, DB_OPEN_READONLY, &db, err) < 0 ||
+    return db_open(d->o->engine, d->url, DB_OPEN_READONLY, &db, err) < 0 ||
                    source_tracks(d->o->source, db, ret, err) < 0
                ? -1
                : 0;
@@ -37,7 +37,7 @@ int deploy_current(const struct deploy *d, struct revisions *ret, struct strv *r
         *ret = (struct revisions){.complete = true};
         return 0;
     }
-    if (migrator_open_own(d->o->source, d->o->engine, d->o->url, DB_OPEN_READONLY, &m, err) < 0 ||
+    if (migrator_open_own(d->o->source, d->o->engine, d->url, DB_OPEN_READONLY, &m, err) < 0 ||
         migrator_current(m, &ids, err) < 0)
         return -1;
     revisions_release(ret);
@@ -92,7 +92,7 @@ int deploy_drop_version_tables(const struct deploy *d, struct err *err)
         if (str_eq(old->objects[i]->kind, "table") &&
             is_version_table(d, old->objects[i]->identity))
             return 0;
-    if (db_open(d->o->engine, d->o->url, DB_OPEN_DEFAULT, &db, err) < 0 ||
+    if (db_open(d->o->engine, d->url, DB_OPEN_DEFAULT, &db, err) < 0 ||
         schema_read(db, &(struct schema_options){0}, &now, err) < 0)
         return -1;
     for (size_t i = 0; i < now->n; i++) {
@@ -179,7 +179,7 @@ int deploy_compare_old(const struct deploy *d, bool everything, struct deploy_di
     _cleanup_(digest_set_release) struct digest_set rows = {0};
     const struct strv *names = d->ours.known && !everything ? &d->ours.names : NULL;
     if (add_revisions(d, &ret->wrong, err) < 0 ||
-        db_open(d->o->engine, d->o->url, DB_OPEN_READONLY, &db, err) < 0 ||
+        db_open(d->o->engine, d->url, DB_OPEN_READONLY, &db, err) < 0 ||
         schema_read(db, &(struct schema_options){0}, &schema, err) < 0 ||
         digest_read(db, names, &(struct digest_options){0}, &rows, err) < 0)
         return -1;

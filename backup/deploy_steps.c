@@ -209,8 +209,7 @@ int deploy_steps(struct deploy *d, const struct revisions *list, enum step_direc
                  struct err *ret_failure, struct err *err)
 {
     _cleanup_(cleanup_migrator_close) struct migrator *m = NULL;
-    if (migrator_open_own(d->o->source, d->o->engine, d->o->url, DB_OPEN_DEFAULT, &m, ret_failure) <
-        0)
+    if (migrator_open_own(d->o->source, d->o->engine, d->url, DB_OPEN_DEFAULT, &m, ret_failure) < 0)
         return 0;
     migrator_watch(m);
     if (prepare(d, m, direction, ret_failure) < 0)

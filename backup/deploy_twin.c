@@ -13,28 +13,6 @@
 #include "harness/engine/pgdatabase.h"
 #include "harness/engine/url.h"
 
-enum { NAME_MAX_BYTES = 63 };
-
-/* The database's name is the last part of the journal's. */
-static const char *database_name(const struct deploy *d)
-{
-    const char *slash = strrchr(d->entry->database, '/');
-    return slash ? slash + 1 : d->entry->database;
-}
-
-static char *twin_name(const struct deploy *d)
-{
-    const char *name = database_name(d);
-    _cleanup_free_ char *end =
-        xasprintf("_twin_%lld_%lld", (long long)d->entry->id, (long long)time(NULL));
-    size_t keep = strlen(name), room = NAME_MAX_BYTES - strlen(end);
-    if (keep > room)
-        keep = room;
-    while (keep && ((unsigned char)name[keep] & 0xc0) == 0x80) /* not within a character */
-        keep--;
-    return xasprintf("%.*s%s", (int)keep, name, end);
-}
-
 static int copy(struct db *db, const char *name, const char *twin, struct err *err)
 {
     _cleanup_strv_ struct strv statements = {0};
@@ -65,9 +43,10 @@ int deploy_twin_make(struct deploy *d, struct err *err)
     if (d->o->engine != &engine_postgres)
         return err_set(err, ERR_USAGE, "--twin is for PostgreSQL");
     deploy_progress(d, "twin", NULL);
-    _cleanup_free_ char *twin = twin_name(d);
+    _cleanup_free_ char *twin = deploy_second_name(d, "twin");
     if (journal_note(d->journal, d->entry->id, "twin", twin, err) < 0 ||
-        copy(deploy_lock_db(d->lock), database_name(d), twin, err) < 0)
+        copy(deploy_lock_db(d->lock), d->fenced ? d->fenced : deploy_lock_name(d->lock), twin,
+             err) < 0)
         return err_prefix(err, "the twin");
     d->entry->twin = TAKE_PTR(twin);
     return 0;
@@ -75,12 +54,10 @@ int deploy_twin_make(struct deploy *d, struct err *err)
 
 int deploy_twin_swap(struct deploy *d, char **ret_kept, struct err *err)
 {
-    _cleanup_conninfo_ struct conninfo c = {0};
-    if (conninfo_parse(d->o->url, &c, err) < 0)
+    _cleanup_free_ char *url = deploy_maintenance_url(d, err);
+    if (!url)
         return -1;
-    conninfo_set(&c, "dbname", PQdb(db_handle(deploy_lock_db(d->lock))));
-    _cleanup_free_ char *url = conninfo_url(&c);
-    int rc = pg_swap(url, database_name(d), d->entry->twin, NULL, ret_kept, err);
+    int rc = pg_swap(url, deploy_lock_name(d->lock), d->entry->twin, NULL, ret_kept, err);
     explicit_bzero(url, strlen(url));
     return rc;
 }

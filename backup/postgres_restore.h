@@ -46,6 +46,9 @@ void pg_target_close(struct pg_target *t);
 int pg_swap(const char *maintenance_url, const char *name, const char *database,
             const struct strv *statements, char **ret_kept, struct err *err);
 
+/* Renames a database that is in use: its sessions are ended, and nobody gets in until it has the new name. */
+int pg_rename(const char *maintenance_url, const char *from, const char *to, struct err *err);
+
 /* What CREATE DATABASE must say for a database like the bundle's. The caller owns the result. */
 char *pg_database_options(const struct manifest *m);
 

@@ -355,6 +355,25 @@ int pg_swap(const char *maintenance_url, const char *name, const char *database,
     return 0;
 }
 
+int pg_rename(const char *maintenance_url, const char *from, const char *to, struct err *err)
+{
+    _cleanup_db_ struct db *db = NULL, *second = NULL;
+    if (db_open(&engine_postgres, maintenance_url, DB_OPEN_DEFAULT, &db, err) < 0 ||
+        db_open(&engine_postgres, maintenance_url, DB_OPEN_DEFAULT, &second, err) < 0 ||
+        db_run(db,
+               "set synchronous_commit = on; set statement_timeout = 0;"
+               " set lock_timeout = '" SWAP_LOCK_TIMEOUT "'",
+               DB_RUN_WHOLE, NULL, err) < 0)
+        return -1;
+    if (rename_used(db, second, from, to, err) == 0)
+        return 0;
+    if (strcmp(err->sqlstate, "55006") == 0 || strcmp(err->sqlstate, "55P03") == 0) {
+        err->code = ERR_ENV;
+        err_hint(err, "sessions that this role may not end use it: stop what connects");
+    }
+    return err_prefix(err, "cannot rename \"%s\" to \"%s\"", from, to);
+}
+
 int pg_target_swap(struct pg_target *t, char **ret_kept, struct err *err)
 {
     _cleanup_strv_ struct strv statements = {0};

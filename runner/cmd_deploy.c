@@ -213,6 +213,7 @@ static int guarded_init(struct guarded *g, const struct cli *cli, struct err *er
         .lock_retries = settings_get(s, OPT_LOCK_RETRIES) ? settings_number(s, OPT_LOCK_RETRIES)
                                                           : DEFAULT_LOCK_RETRIES,
         .twin = settings_on(s, OPT_TWIN),
+        .fence = settings_on(s, OPT_FENCE),
         .patience_ms = settings_milliseconds(s, OPT_PATIENCE),
         .probes = probes->n ? (const char *const *)probes->v : NULL,
         .probe_timeout_ms = settings_get(s, OPT_PROBE_TIMEOUT)
@@ -301,6 +302,8 @@ static int deploy_waiting(const struct database *d, const struct deploy_options 
         bool answers = d->engine == &engine_sqlite ||
                        db_open(d->engine, d->url, DB_OPEN_READONLY, &db, &failed) == 0;
         db_close(TAKE_PTR(db));
+        /* one that is fenced off answers nobody: the deploy that did it runs, or was cut off */
+        answers = answers || deploy_is_fenced(o);
         bool last = now_seconds() >= until || interrupted();
         if (answers) {
             deploy_result_release(ret);

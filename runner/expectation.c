@@ -1,5 +1,6 @@
 #include "runner/expectation.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #include "runner/fit.h"
@@ -68,10 +69,12 @@ static void keep_real(struct diff *d)
     d->n = n;
 }
 
-int expectation_compare(void *data, const struct revisions *applied, const struct revisions *more,
-                        struct strv *ret_differences, struct err *err)
+int expectation_compare(void *data, const char *url, const struct revisions *applied,
+                        const struct revisions *more, struct strv *ret_differences, struct err *err)
 {
     struct expectation *e = data;
+    struct database at = *e->database; /* which may have another name at present */
+    at.url = (char *)(uintptr_t)url;
     _cleanup_snapshot_ struct snapshot *expected = NULL, *found = NULL;
     _cleanup_diff_ struct diff diff = {0};
     _cleanup_diff_lines_ struct diff_lines lines = {0};
@@ -80,8 +83,7 @@ int expectation_compare(void *data, const struct revisions *applied, const struc
     /* in the order of the graph: a version table keeps none */
     graph_upgrade_path(source_graph(e->database->source), &nothing, applied, &list);
     if (open_line(e, err) < 0 || bring_up(e, &list, err) < 0 || bring_up(e, more, err) < 0 ||
-        line_read(e->line, true, &expected, err) < 0 ||
-        database_schema(e->database, &found, err) < 0)
+        line_read(e->line, true, &expected, err) < 0 || database_schema(&at, &found, err) < 0)
         return -1;
     diff_snapshots(expected, found, &diff);
     keep_real(&diff);

@@ -3,9 +3,9 @@
  * and after an upgrade of it.
  *
  *     struct expectation e = {.database = &d, .allow_drift = false};
- *     expectation_compare(&e, &current, &nothing, &differences, err);      before
+ *     expectation_compare(&e, url, &current, &nothing, &differences, err);      before
  *     ... the upgrade ...
- *     expectation_compare(&e, &current, &list, &differences, err);         after
+ *     expectation_compare(&e, url, &current, &list, &differences, err);         after
  *     expectation_release(&e);
  *
  * The scratch database stays between the two, so that each revision runs there once. What belongs to
@@ -33,8 +33,9 @@ struct expectation {
 
 /* For struct deploy_options.expect: data is a struct expectation. Differences a line each; a revision that does not
  * upgrade on scratch is ERR_SOURCE. */
-int expectation_compare(void *data, const struct revisions *applied, const struct revisions *more,
-                        struct strv *ret_differences, struct err *err);
+int expectation_compare(void *data, const char *url, const struct revisions *applied,
+                        const struct revisions *more, struct strv *ret_differences,
+                        struct err *err);
 void expectation_release(struct expectation *e);
 
 #endif

@@ -175,8 +175,8 @@ static const char deploy_help[] =
     "person must look; 6: another deploy holds the lock.\n";
 
 #define DEPLOY                                                                                     \
-    (O(ALLOW_DRIFT) | O(BUNDLES) | O(DEADLINE) | O(DRILL) | O(ENCRYPT_TO) | O(JOBS) | O(LEVEL) |   \
-     O(LOCK_RETRIES) | O(LOCK_TIMEOUT) | O(LOST_WRITES) | O(PATIENCE) | O(PROBE) |                 \
+    (O(ALLOW_DRIFT) | O(BUNDLES) | O(DEADLINE) | O(DRILL) | O(ENCRYPT_TO) | O(FENCE) | O(JOBS) |   \
+     O(LEVEL) | O(LOCK_RETRIES) | O(LOCK_TIMEOUT) | O(LOST_WRITES) | O(PATIENCE) | O(PROBE) |      \
      O(PROBE_TIMEOUT) | O(REQUIRE_CHECK) | O(STATEMENT_TIMEOUT) | O(TWIN) | O(WAIT))
 
 const struct command commands[] = {

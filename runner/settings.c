@@ -49,6 +49,8 @@ const struct option_spec option_specs[OPT_COUNT] = {
     [OPT_ENGINE] = {"engine", 'e', "NAME", "sqlite or postgres", OPTION_CONFIG, engine_names},
     [OPT_FAIL_ON] = {"fail-on", 0, "LEVEL", "exit 1 from this severity on: error, warning, note",
                      OPTION_CONFIG, severities},
+    [OPT_FENCE] = {"fence", 0, NULL, "PostgreSQL: keep everybody else out meanwhile",
+                   OPTION_SWITCH | OPTION_CONFIG, NULL},
     [OPT_FORCE] = {"force", 0, NULL, "whether the schema fits or not", OPTION_SWITCH | OPTION_BARE,
                    NULL},
     [OPT_FORMAT] = {"format", 'f', "NAME", "of the migrations, or of the report (see below)",

@@ -34,6 +34,7 @@ enum option_id {
     OPT_ENCRYPT_TO,
     OPT_ENGINE,
     OPT_FAIL_ON,
+    OPT_FENCE,
     OPT_FORCE,
     OPT_FORMAT,
     OPT_GIT_BASE,
