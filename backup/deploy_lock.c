@@ -104,8 +104,10 @@ static int find_database(const char *url, struct deploy_lock *l, struct err *err
     _cleanup_err_ struct err closed = {0}, ignored = {0};
     if (conninfo_parse(url, &c, err) < 0)
         return -1;
-    if (db_open(&engine_postgres, url, DB_OPEN_READONLY, &target, &closed) == 0)
-        return db_query_text(target, "select current_database()", NULL, 0, &l->name, err) < 0
+    if (db_open(&engine_postgres, url, DB_OPEN_DEFAULT, &target, &closed) == 0)
+        return deploy_refuse_pool(target, err) < 0 || /* which may know that database alone */
+                       db_query_text(target, "select current_database()", NULL, 0, &l->name, err) <
+                           0
                    ? -1
                    : open_maintenance(&c, &l->name, &l->db, err);
     static const char sql[] =
@@ -121,11 +123,12 @@ static int find_database(const char *url, struct deploy_lock *l, struct err *err
 
 /* A pool that hands the session to others after each transaction takes session locks along. It shows
  * in that the process which answers is not the one that libpq was told of at the start. */
-static int refuse_pool(struct deploy_lock *l, struct err *err)
+int deploy_refuse_pool(struct db *db, struct err *err)
 {
-    if (db_query_text(l->db, "select pg_backend_pid()", NULL, 0, &l->backend, err) < 0)
+    _cleanup_free_ char *backend = NULL;
+    if (db_query_text(db, "select pg_backend_pid()", NULL, 0, &backend, err) < 0)
         return -1;
-    if (atoi(l->backend) == PQbackendPID(db_handle(l->db)))
+    if (atoi(backend) == PQbackendPID(db_handle(db)))
         return 0;
     err_set(err, ERR_ENV,
             "the connection goes through a pooler, which may give the session to "
@@ -136,7 +139,8 @@ static int refuse_pool(struct deploy_lock *l, struct err *err)
 static int postgres_take(const char *url, struct deploy_lock *l, char **ret_holder, struct err *err)
 {
     _cleanup_free_ char *got = NULL;
-    if (find_database(url, l, err) < 0 || refuse_pool(l, err) < 0)
+    if (find_database(url, l, err) < 0 || deploy_refuse_pool(l->db, err) < 0 ||
+        db_query_text(l->db, "select pg_backend_pid()", NULL, 0, &l->backend, err) < 0)
         return -1;
     int32_t hash = (int32_t)XXH32(l->name, strlen(l->name), 0);
     _cleanup_free_ char *key = xasprintf("%d", hash);

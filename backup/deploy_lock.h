@@ -29,6 +29,9 @@ struct deploy_lock;
  */
 int deploy_lock_take(const struct engine *e, const char *url, struct deploy_lock **ret,
                      char **ret_holder, struct err *err);
+/* ERR_ENV when the session goes through a pool, where neither locks nor settings of a session hold. It must be
+ * one that has set nothing (DB_OPEN_DEFAULT): the pool would hand that on to others. */
+int deploy_refuse_pool(struct db *db, struct err *err);
 /* ERR_ENV when the lock was lost: the session is gone, and somebody else may have it now. */
 int deploy_lock_confirm(struct deploy_lock *l, struct err *err);
 /* PostgreSQL: the database's name, which it may not have at present (deploy_fence.c). Owned by the lock. */

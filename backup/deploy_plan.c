@@ -210,13 +210,23 @@ int deploy_preflight(struct deploy *d, struct err *err)
 
 /* ---- for people ---- */
 
+/* What the lock does for a deploy. */
+static int refuse_pool(const struct deploy_options *o, struct err *err)
+{
+    _cleanup_db_ struct db *db = NULL;
+    if (o->engine != &engine_postgres)
+        return 0;
+    return db_open(o->engine, o->url, DB_OPEN_DEFAULT, &db, err) < 0 ? -1
+                                                                     : deploy_refuse_pool(db, err);
+}
+
 int deploy_plan(const struct deploy_options *o, struct deploy_plan *ret, struct err *err)
 {
     struct deploy_result result = {0};
     _cleanup_(deploy_release) struct deploy d = {
         .o = o, .result = &result, .entry = &result.entry, .url = xstrdup(o->url)};
     bool new = is_new_file(o);
-    int rc = deploy_make_plan(&d, err);
+    int rc = refuse_pool(o, err) < 0 ? -1 : deploy_make_plan(&d, err);
     if (rc == 0) {
         *ret = (struct deploy_plan){.from = TAKE_PTR(result.entry.from),
                                     .to = TAKE_PTR(result.entry.to)};

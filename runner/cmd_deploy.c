@@ -300,7 +300,7 @@ static int deploy_waiting(const struct database *d, const struct deploy_options 
         _cleanup_db_ struct db *db = NULL;
         _cleanup_err_ struct err failed = {0};
         bool answers = d->engine == &engine_sqlite ||
-                       db_open(d->engine, d->url, DB_OPEN_READONLY, &db, &failed) == 0;
+                       db_open(d->engine, d->url, DB_OPEN_DEFAULT, &db, &failed) == 0;
         db_close(TAKE_PTR(db));
         /* one that is fenced off answers nobody: the deploy that did it runs, or was cut off */
         answers = answers || deploy_is_fenced(o);

@@ -77,6 +77,17 @@ void own_server_down(struct own_server *s)
     ck_assert_int_eq(waitpid(s->pid, &status, 0), s->pid);
 }
 
+void own_server_configure(struct own_server *s, const char *lines)
+{
+    _cleanup_free_ char *path = path_join(s->dir, "data/postgresql.conf");
+    _cleanup_fclose_ FILE *f = fopen(path, "ae");
+    ck_assert_ptr_nonnull(f);
+    fputs(lines, f);
+    fflush(f);
+    own_server_down(s);
+    own_server_up(s);
+}
+
 void own_server_stop(struct own_server *s)
 {
     own_server_down(s);

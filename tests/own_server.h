@@ -23,6 +23,8 @@ struct own_server {
 void own_server_start(struct own_server *s);
 void own_server_down(struct own_server *s);
 void own_server_up(struct own_server *s);
+/* Adds lines to its configuration and starts it anew. */
+void own_server_configure(struct own_server *s, const char *lines);
 void own_server_stop(struct own_server *s);
 
 #endif
