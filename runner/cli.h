@@ -81,6 +81,7 @@ int cmd_history(struct cli *cli, struct err *err);
 int cmd_init(struct cli *cli, struct err *err);
 int cmd_merge(struct cli *cli, struct err *err);
 int cmd_recover(struct cli *cli, struct err *err);
+int cmd_rehearse(struct cli *cli, struct err *err);
 int cmd_restore(struct cli *cli, struct err *err);
 int cmd_revision(struct cli *cli, struct err *err);
 int cmd_run(struct cli *cli, struct err *err);

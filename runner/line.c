@@ -103,6 +103,17 @@ int line_new(struct line_env *env, struct line **ret, struct err *err)
     return 0;
 }
 
+int line_adopt(struct line_env *env, struct scratch *scratch, struct line **ret, struct err *err)
+{
+    _cleanup_line_ struct line *l = xcalloc(1, sizeof(*l));
+    l->env = env;
+    l->scratch = scratch;
+    if (check_stop(env, err) < 0)
+        return -1;
+    *ret = TAKE_PTR(l);
+    return 0;
+}
+
 int line_copy(struct line *from, struct line **ret, struct err *err)
 {
     _cleanup_line_ struct line *l = xcalloc(1, sizeof(*l));

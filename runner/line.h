@@ -36,6 +36,8 @@ struct line_env {
 struct line;
 
 int line_new(struct line_env *env, struct line **ret, struct err *err);
+/* On a database that is there already; takes the scratch over, also on failure. */
+int line_adopt(struct line_env *env, struct scratch *scratch, struct line **ret, struct err *err);
 int line_copy(struct line *from, struct line **ret, struct err *err);
 /* True when the error speaks of the server, the disk or a signal, not of the revision that ran. */
 bool line_is_environment(const struct err *e);

@@ -174,6 +174,21 @@ static const char deploy_help[] =
     "was changed; 4: the upgrade failed and the database is back, proved; 5: a\n"
     "person must look; 6: another deploy holds the lock.\n";
 
+static const char rehearse_help[] =
+    "The evening before the deploy: how long each revision takes on your data, what\n"
+    "it locks and for how long others would wait, how much room it needs, and whether\n"
+    "the downgrade brings every row back. Runs on a copy; what --from names is only\n"
+    "read.\n"
+    "\n"
+    "  belay rehearse --from postgresql://app@db/app --max-blocked 2s\n"
+    "\n"
+    "--to is the target revision (head). --max-blocked, --max-duration and\n"
+    "--max-growth are budgets, mostly kept in belay.yaml. --format text or json.\n"
+    "docs/rehearse.md says what is measured, and how.\n"
+    "\n"
+    "Exit 0: nothing found from --fail-on (error) upwards; 1: findings, or the copy\n"
+    "does not fit the revisions; 2: usage; 3: no verdict.\n";
+
 #define DEPLOY                                                                                     \
     (O(ALLOW_DRIFT) | O(BUNDLES) | O(DEADLINE) | O(DRILL) | O(ENCRYPT_TO) | O(FENCE) | O(JOBS) |   \
      O(LEVEL) | O(LOCK_RETRIES) | O(LOCK_TIMEOUT) | O(LOST_WRITES) | O(PATIENCE) | O(PROBE) |      \
@@ -191,6 +206,11 @@ const struct command commands[] = {
     {"deploy", cmd_deploy, "[-- COMMAND...]", 0, -1,
      "back up, upgrade, check; put the database back when it fails", deploy_help,
      DATABASE | COMPARE | DEPLOY | O(DRY_RUN) | O(TO), true},
+    {"rehearse", cmd_rehearse, "[DIR]", 0, 1,
+     "run the pending revisions on a copy of production, measured", rehearse_help,
+     COMMON | SOURCE | O(BIG_TABLE) | O(FAIL_ON) | O(FROM) | O(LONG_LOCK) | O(MAX_BLOCKED) |
+         O(MAX_DURATION) | O(MAX_GROWTH) | O(OUTPUT) | O(SCRATCH_URL) | O(TO),
+     true},
     {"recover", cmd_recover, "", 0, 0, "finish a deploy that was cut off",
      "Ends as the deploy itself would have: complete, or back and proved, or exit 5\n"
      "with what a person must know.\n",

@@ -212,7 +212,7 @@ void policy_apply_waivers(struct policy *p, struct check_result *r)
     }
     /* a check of a part of the history, or one that was stopped, cannot tell what is unused */
     bool whole = !o->since && !o->latest && !o->only_files && !o->quick && !o->min_revision &&
-                 !r->interrupted;
+                 !o->rehearsal && !r->interrupted;
     for (size_t k = 0; k < o->nwaivers; k++) {
         const struct waiver *w = &o->waivers[k];
         _cleanup_free_ char *name = xasprintf("%s%s%s", w->finding, w->revision ? " of " : "",
@@ -220,7 +220,7 @@ void policy_apply_waivers(struct policy *p, struct check_result *r)
         if (expired(w->expires, o->today))
             add_waiver_finding(r, "expired-waiver", "the waiver for", name, w->expires, w->file,
                                w->line);
-        else if (whole && !p->waiver_used[k])
+        else if (whole && !p->waiver_used[k] && !finding_id_is_rehearsals(w->finding))
             add_waiver_finding(r, "unused-waiver", "the waiver for", name, NULL, w->file, w->line);
     }
     for (size_t k = 0; k < o->nignores; k++) {

@@ -42,15 +42,6 @@ report_fn report_find(const char *format);
 
 /* Parts that reports share. */
 
-/* One change of a diff, indented, with a newline. */
-void report_change(const char *text, const struct terminal *t, int indent, struct str *out);
-/* One change as JSON. A new reference. */
-json_t *report_change_json(const char *object, const char *property, const char *before,
-                           const char *after, const char *text);
-/* A JSON string of any bytes, JSON null for NULL. A new reference. */
-json_t *report_string(const char *text);
-/* "file:line:col", as far as it is known; "" without a file. The caller owns it. */
-char *report_place(const struct finding *f);
 /* How something went, at a glance. */
 enum mark {
     MARK_OK,
@@ -61,6 +52,30 @@ enum mark {
     MARK_REPLAYED,
     MARK_NOT_RUN,
 };
+/* One change of a diff, indented, with a newline. */
+void report_change(const char *text, const struct terminal *t, int indent, struct str *out);
+/* The findings of a text report. */
+void report_text_findings(const struct check_result *r, const struct report_options *o,
+                          struct str *out);
+/* A mark and a blank behind it. */
+void report_text_mark(struct str *out, const struct terminal *t, enum mark mark);
+/* A finding as JSON. A new reference. */
+json_t *report_finding_json(const struct finding *f);
+json_t *report_revision_json(const struct revision_result *r);
+/* Sets error, verdict, fail_on, exit_code and summary. */
+void report_add_verdict_json(json_t *j, const struct check_result *r,
+                             const struct report_options *o);
+/* To the microsecond: more digits are noise. A new reference. */
+json_t *report_seconds_json(double seconds);
+/* The text of j, which is taken over. */
+void report_add_json(json_t *j, struct str *out);
+/* One change as JSON. A new reference. */
+json_t *report_change_json(const char *object, const char *property, const char *before,
+                           const char *after, const char *text);
+/* A JSON string of any bytes, JSON null for NULL. A new reference. */
+json_t *report_string(const char *text);
+/* "file:line:col", as far as it is known; "" without a file. The caller owns it. */
+char *report_place(const struct finding *f);
 const char *report_mark_symbol(enum mark m); /* one column of UTF-8 */
 const char *report_mark_word(enum mark m);   /* "ok", "error", "not-run" */
 enum mark report_finding_mark(const struct finding *f);

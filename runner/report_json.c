@@ -16,9 +16,8 @@ static const char *status_name(enum revision_status s)
     return names[s];
 }
 
-static json_t *seconds_json(double seconds)
+json_t *report_seconds_json(double seconds)
 {
-    /* to the microsecond: more digits are noise */
     return json_real((double)(long long)(seconds * 1e6 + 0.5) / 1e6);
 }
 
@@ -27,7 +26,7 @@ static json_t *place_number(int n)
     return n ? json_integer(n) : json_null();
 }
 
-static json_t *revision_json(const struct revision_result *r)
+json_t *report_revision_json(const struct revision_result *r)
 {
     json_t *j = json_object();
     json_object_set_new(j, "id", report_string(r->id));
@@ -35,12 +34,12 @@ static json_t *revision_json(const struct revision_result *r)
     json_object_set_new(j, "file", report_string(r->file));
     json_object_set_new(j, "status", json_string(status_name(r->status)));
     json_object_set_new(j, "not_run_reason", report_string(r->not_run_reason));
-    json_object_set_new(j, "up_seconds", seconds_json(r->up_seconds));
-    json_object_set_new(j, "down_seconds", seconds_json(r->down_seconds));
+    json_object_set_new(j, "up_seconds", report_seconds_json(r->up_seconds));
+    json_object_set_new(j, "down_seconds", report_seconds_json(r->down_seconds));
     return j;
 }
 
-static json_t *finding_json(const struct finding *f)
+json_t *report_finding_json(const struct finding *f)
 {
     json_t *j = json_object();
     json_object_set_new(j, "id", json_string(f->id->id));
@@ -89,8 +88,36 @@ static json_t *summary_json(const struct check_result *r)
     json_object_set_new(j, "notes", json_integer((json_int_t)result_count(r, SEVERITY_NOTE)));
     json_object_set_new(j, "waived", json_integer((json_int_t)result_count_waived(r)));
     json_object_set_new(j, "steps", json_integer((json_int_t)r->nsteps));
-    json_object_set_new(j, "seconds", seconds_json(r->seconds));
+    json_object_set_new(j, "seconds", report_seconds_json(r->seconds));
     return j;
+}
+
+void report_add_json(json_t *j, struct str *out)
+{
+    /* 12 digits: a microsecond shows as 0.002, not as 0.0020000000000000000416 */
+    _cleanup_free_ char *text = json_dumps(j, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
+    json_decref(j);
+    str_add(out, text);
+    str_addc(out, '\n');
+}
+
+void report_add_verdict_json(json_t *j, const struct check_result *r,
+                             const struct report_options *o)
+{
+    json_t *error = json_null();
+    if (o->stopped) {
+        error = json_object();
+        json_object_set_new(error, "message", report_string(o->stopped->message));
+        json_object_set_new(error, "hint", report_string(o->stopped->hint));
+    }
+    json_object_set_new(j, "error", error);
+    const char *verdict = !report_has_verdict(r, o)            ? "none"
+                          : result_worst(r) >= (int)o->fail_on ? "findings"
+                                                               : "clean";
+    json_object_set_new(j, "verdict", json_string(verdict));
+    json_object_set_new(j, "fail_on", json_string(severity_name(o->fail_on)));
+    json_object_set_new(j, "exit_code", json_integer(o->exit_code));
+    json_object_set_new(j, "summary", summary_json(r));
 }
 
 void report_json(const struct check_result *r, const struct report_options *o, struct str *out)
@@ -109,34 +136,17 @@ void report_json(const struct check_result *r, const struct report_options *o, s
     json_object_set_new(j, "seed", json_integer((json_int_t)r->seed));
     json_object_set_new(j, "interrupted", json_boolean(r->interrupted));
 
-    json_t *error = json_null();
-    if (o->stopped) {
-        error = json_object();
-        json_object_set_new(error, "message", report_string(o->stopped->message));
-        json_object_set_new(error, "hint", report_string(o->stopped->hint));
-    }
-    json_object_set_new(j, "error", error);
-    const char *verdict = !report_has_verdict(r, o)            ? "none"
-                          : result_worst(r) >= (int)o->fail_on ? "findings"
-                                                               : "clean";
-    json_object_set_new(j, "verdict", json_string(verdict));
-    json_object_set_new(j, "fail_on", json_string(severity_name(o->fail_on)));
-    json_object_set_new(j, "exit_code", json_integer(o->exit_code));
-    json_object_set_new(j, "summary", summary_json(r));
+    report_add_verdict_json(j, r, o);
     json_object_set_new(j, "descent", report_string(r->descent));
     json_object_set_new(j, "straight_run", report_string(r->straight_run));
 
     json_t *revisions = json_array(), *findings = json_array();
     for (size_t i = 0; i < r->nrevisions; i++)
-        json_array_append_new(revisions, revision_json(&r->revisions[i]));
+        json_array_append_new(revisions, report_revision_json(&r->revisions[i]));
     for (size_t i = 0; i < r->nfindings; i++)
-        json_array_append_new(findings, finding_json(&r->findings[i]));
+        json_array_append_new(findings, report_finding_json(&r->findings[i]));
     json_object_set_new(j, "revisions", revisions);
     json_object_set_new(j, "findings", findings);
 
-    /* 12 digits: a microsecond shows as 0.002, not as 0.0020000000000000000416 */
-    _cleanup_free_ char *text = json_dumps(j, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
-    json_decref(j);
-    str_add(out, text);
-    str_addc(out, '\n');
+    report_add_json(j, out);
 }

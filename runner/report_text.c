@@ -25,7 +25,7 @@ static const struct {
     [MARK_NOT_RUN] = {"none", STYLE_DIM},
 };
 
-static void add_mark(struct str *out, const struct terminal *t, enum mark mark)
+void report_text_mark(struct str *out, const struct terminal *t, enum mark mark)
 {
     style_add(out, t, marks[mark].style, t->utf8 ? report_mark_symbol(mark) : marks[mark].ascii);
     str_addc(out, ' ');
@@ -77,7 +77,7 @@ static void add_replayed(struct str *out, const struct check_result *r, size_t i
         xasprintf("%s %s %s: %zu revisions, only upgraded", r->revisions[i].id,
                   t->utf8 ? "…" : "...", r->revisions[i + n - 1].id, n);
     _cleanup_free_ char *clean = text_printable(line);
-    add_mark(out, t, MARK_REPLAYED);
+    report_text_mark(out, t, MARK_REPLAYED);
     style_add(out, t, STYLE_DIM, clean);
     str_addc(out, '\n');
 }
@@ -110,7 +110,7 @@ static void add_revisions(struct str *out, const struct check_result *r,
         enum mark mark = report_revision_mark(rev, worst[i]);
         _cleanup_free_ char *id = text_printable(rev->id);
         _cleanup_free_ char *title = text_printable(rev->title ? rev->title : "");
-        add_mark(out, t, mark);
+        report_text_mark(out, t, mark);
         text_fit(out, t, id, id_width, true);
         str_add(out, "  ");
         if (rev->status == REVISION_NOT_RUN) {
@@ -228,7 +228,7 @@ static void add_finding(struct str *out, const struct check_result *r, const str
 {
     const struct terminal *t = &o->terminal;
     enum mark mark = report_finding_mark(f);
-    add_mark(out, t, mark);
+    report_text_mark(out, t, mark);
     _cleanup_free_ char *name = f->revision
                                     ? xasprintf("%s %s", f->revision, report_title(r, f->revision))
                                     : xstrdup("the project");
@@ -311,8 +311,8 @@ static void add_others(struct str *out, const struct check_result *r, size_t fir
     str_add(out, "\n\n");
 }
 
-static void add_findings(struct str *out, const struct check_result *r,
-                         const struct report_options *o)
+void report_text_findings(const struct check_result *r, const struct report_options *o,
+                          struct str *out)
 {
     for (size_t i = 0; i < r->nfindings; i++) {
         size_t before = 0;
@@ -343,7 +343,7 @@ static void add_summary(struct str *out, const struct check_result *r,
     else if (worst >= 0)
         str_addf(&verdict, "%sexit 0 (1 with --fail-on %s)", dot(t),
                  severity_name((enum severity)worst));
-    add_mark(out, t, report_verdict_mark(r, o));
+    report_text_mark(out, t, report_verdict_mark(r, o));
     style_add(out, t, STYLE_BOLD, str_get(&verdict));
     str_addc(out, '\n');
 }
@@ -354,6 +354,6 @@ void report_text(const struct check_result *r, const struct report_options *o, s
         add_header(out, r, &o->terminal);
         add_revisions(out, r, o);
     }
-    add_findings(out, r, o);
+    report_text_findings(r, o, out);
     add_summary(out, r, o);
 }

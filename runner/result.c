@@ -53,6 +53,12 @@ const struct finding_id finding_ids[] = {
     {"leaves-transaction-open", SEVERITY_ERROR,
      "The revision begins a transaction and does not end it, so its work is rolled back."},
     {"invalid-index", SEVERITY_ERROR, "The revision leaves an invalid index that no query uses."},
+    {"lossy-downgrade", SEVERITY_ERROR,
+     "On the copy of production, the downgrade does not bring every row back."},
+    {"invalid-index-left", SEVERITY_ERROR,
+     "The revision left an invalid index on the copy of production."},
+    {"budget-exceeded", SEVERITY_ERROR,
+     "The rehearsal took more time, blocked longer or needed more room than belay.yaml allows."},
     {"expired-waiver", SEVERITY_ERROR, "A waiver or an ignored object has expired."},
     {"data-lost-by-design", SEVERITY_WARNING,
      "The upgrade drops a column or table that holds values, or clears away what a constraint that "
@@ -61,6 +67,16 @@ const struct finding_id finding_ids[] = {
      "The upgrade works on plain rows and fails on others that the schema before it allows."},
     {"downgrade-depends-on-data", SEVERITY_WARNING,
      "The downgrade fails on some rows that may be written after the upgrade."},
+    {"blocks-reads", SEVERITY_WARNING, "A lock that reads wait for was held for long."},
+    {"blocks-writes", SEVERITY_WARNING, "A lock that writes wait for was held for long."},
+    {"rewrites-table", SEVERITY_WARNING,
+     "A big table was written anew, while nobody could use it."},
+    {"long-validation", SEVERITY_WARNING,
+     "A constraint was checked on every row of a big table, under a lock that others wait for."},
+    {"not-null-scan", SEVERITY_WARNING,
+     "A column became NOT NULL by reading a big table whole, under a lock that others wait for."},
+    {"id-headroom", SEVERITY_WARNING,
+     "The values of an integer key come near to what its type can hold."},
     {"column-order-differs", SEVERITY_WARNING,
      "After the downgrade the columns of a table stand in another order, and nothing else "
      "differs."},
@@ -88,6 +104,19 @@ const struct finding_id *finding_id_find(const char *id)
         if (strcmp(f->id, id) == 0)
             return f;
     return NULL;
+}
+
+bool finding_id_is_rehearsals(const char *id)
+{
+    static const char *const ids[] = {
+        "blocks-reads",    "blocks-writes",      "budget-exceeded",
+        "id-headroom",     "invalid-index-left", "long-validation",
+        "lossy-downgrade", "not-null-scan",      "rewrites-table",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++)
+        if (strcmp(ids[i], id) == 0)
+            return true;
+    return false;
 }
 
 struct finding *result_add_finding(struct check_result *r, const char *id, const char *revision)

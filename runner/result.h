@@ -29,6 +29,8 @@ struct finding_id {
 };
 extern const struct finding_id finding_ids[];             /* terminated by id NULL */
 const struct finding_id *finding_id_find(const char *id); /* NULL when unknown */
+/* True for what only a rehearsal can find. */
+bool finding_id_is_rehearsals(const char *id);
 
 /* One line of a diff, already rendered. */
 struct finding_change {

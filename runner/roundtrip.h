@@ -64,6 +64,7 @@ struct check_options {
     uint64_t seed;                   /* of their values */
     const struct config_rows *given; /* rows of the user's own */
     size_t ngiven;
+    bool rehearsal;    /* of the pending revisions: what a waiver is for may not come up */
     const char *today; /* "YYYY-MM-DD", for expiry */
     struct progress progress;
     const volatile sig_atomic_t *stop; /* set by a signal handler: stop cleanly; or NULL */

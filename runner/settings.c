@@ -27,6 +27,9 @@ const struct option_spec option_specs[OPT_COUNT] = {
                           OPTION_SWITCH | OPTION_BARE, NULL},
     [OPT_BASELINE] = {"baseline", 0, "FILE", "SQL file to run before the first revision",
                       OPTION_CONFIG | OPTION_PATH, NULL},
+    [OPT_BIG_TABLE] = {"big-table", 0, "SIZE",
+                       "work on a whole table counts from this size on (64MB)",
+                       OPTION_CONFIG | OPTION_SIZE, NULL},
     [OPT_BRANCH_LABEL] = {"branch-label", 0, "NAME", "label of the branch that begins here",
                           OPTION_BARE, NULL},
     [OPT_BUNDLES] = {"bundles", 0, "DIR", "of bundles and the journal (belay-bundles)",
@@ -55,6 +58,7 @@ const struct option_spec option_specs[OPT_COUNT] = {
                    NULL},
     [OPT_FORMAT] = {"format", 'f', "NAME", "of the migrations, or of the report (see below)",
                     OPTION_CONFIG | OPTION_MANY, NULL},
+    [OPT_FROM] = {"from", 0, "BUNDLE|URL", "what to copy", OPTION_BARE, NULL},
     [OPT_GIT_BASE] = {"git-base", 0, "REF", "check only revisions added since REF", 0, NULL},
     [OPT_HEAD] = {"head", 0, "REV", "the revision to follow; base for a new one",
                   OPTION_MANY | OPTION_BARE, NULL},
@@ -80,8 +84,16 @@ const struct option_spec option_specs[OPT_COUNT] = {
                           OPTION_CONFIG | OPTION_NUMBER | OPTION_ZERO, NULL},
     [OPT_LOCK_TIMEOUT] = {"lock-timeout", 0, "TIME", "a revision waits for a lock no longer",
                           OPTION_CONFIG | OPTION_DURATION, NULL},
+    [OPT_LONG_LOCK] = {"long-lock", 0, "TIME", "others may wait for a lock so long (500ms)",
+                       OPTION_CONFIG | OPTION_DURATION, NULL},
     [OPT_LOST_WRITES] = {"lost-writes", 0, "HOW", "others' rows: stop, export or accept",
                          OPTION_CONFIG, lost_writes},
+    [OPT_MAX_BLOCKED] = {"max-blocked", 0, "TIME", "budget: nobody may wait longer",
+                         OPTION_CONFIG | OPTION_DURATION, NULL},
+    [OPT_MAX_DURATION] = {"max-duration", 0, "TIME", "budget: of all upgrades together",
+                          OPTION_CONFIG | OPTION_DURATION, NULL},
+    [OPT_MAX_GROWTH] = {"max-growth", 0, "SIZE", "budget: of room that the upgrades need",
+                        OPTION_CONFIG | OPTION_SIZE, NULL},
     [OPT_MESSAGE] = {"message", 'm', "TEXT", "what the revision does, in a few words", OPTION_BARE,
                      NULL},
     [OPT_MIN_REVISION] = {"min-revision", 0, "REV", "never downgrade below REV", OPTION_CONFIG,
@@ -190,6 +202,22 @@ static long duration_milliseconds(const char *value)
     return -1;
 }
 
+/* -1 when it is none. */
+static int64_t size_bytes(const char *value)
+{
+    static const struct {
+        const char *unit;
+        int64_t bytes;
+    } units[] = {{"", 1}, {"kB", 1000}, {"MB", 1000000}, {"GB", 1000000000}, {"TB", 1000000000000}};
+    char *end;
+    long long number = strtoll(value, &end, 10);
+    for (size_t i = 0; i < ARRAY_LEN(units); i++)
+        if (end != value && strcasecmp(end, units[i].unit) == 0 && number >= 0 &&
+            number <= INT64_MAX / units[i].bytes)
+            return number * units[i].bytes;
+    return -1;
+}
+
 static int add_one(struct settings *s, unsigned option, unsigned level, const char *value,
                    const char *origin, struct err *err)
 {
@@ -228,6 +256,8 @@ static int add_one(struct settings *s, unsigned option, unsigned level, const ch
     } else if ((spec->flags & OPTION_DURATION) && duration_milliseconds(value) < 0) {
         return err_set(err, code, "%s: \"%s\" is not a time such as 30s, 500ms or 5m", origin,
                        value);
+    } else if ((spec->flags & OPTION_SIZE) && size_bytes(value) < 0) {
+        return err_set(err, code, "%s: \"%s\" is not a size such as 64MB or 2GB", origin, value);
     } else if (spec->values && !list_has(spec->values, value)) {
         return bad_value(origin, value, spec->values, level, err);
     }
@@ -299,6 +329,12 @@ int settings_milliseconds(const struct settings *s, unsigned option)
 {
     const char *value = settings_get(s, option);
     return value ? (int)duration_milliseconds(value) : 0; /* checked when it was added */
+}
+
+int64_t settings_bytes(const struct settings *s, unsigned option)
+{
+    const char *value = settings_get(s, option);
+    return value ? size_bytes(value) : 0; /* checked when it was added */
 }
 
 bool settings_wins(const struct settings *s, const struct setting *v)

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "harness/base/err.h"
 #include "harness/base/str.h"
@@ -21,6 +22,7 @@ enum option_id {
     OPT_ALLOW_DRIFT,
     OPT_AUTOGENERATE,
     OPT_BASELINE,
+    OPT_BIG_TABLE,
     OPT_BRANCH_LABEL,
     OPT_BUNDLES,
     OPT_COLOR,
@@ -37,6 +39,7 @@ enum option_id {
     OPT_FENCE,
     OPT_FORCE,
     OPT_FORMAT,
+    OPT_FROM,
     OPT_GIT_BASE,
     OPT_HEAD,
     OPT_HELP,
@@ -51,7 +54,11 @@ enum option_id {
     OPT_LEVEL,
     OPT_LOCK_RETRIES,
     OPT_LOCK_TIMEOUT,
+    OPT_LONG_LOCK,
     OPT_LOST_WRITES,
+    OPT_MAX_BLOCKED,
+    OPT_MAX_DURATION,
+    OPT_MAX_GROWTH,
     OPT_MESSAGE,
     OPT_MIN_REVISION,
     OPT_NO_CHECK,
@@ -101,6 +108,7 @@ enum option_flags {
     OPTION_BARE = 32, /* about the command line itself: no BELAY_* */
     OPTION_ZERO = 256,     /* with OPTION_NUMBER: 0 is one too */
     OPTION_DURATION = 512, /* "60s", "500ms", "2m", "1h"; a bare number is seconds */
+    OPTION_SIZE = 1024,    /* "64MB", "2GB"; a bare number is bytes */
     OPTION_PROGRAM = 128,  /* a program: a path when it holds a slash, else looked up in PATH */
 };
 
@@ -141,6 +149,8 @@ void settings_list(const struct settings *s, unsigned option, struct strv *ret);
 int settings_number(const struct settings *s, unsigned option); /* 0 when not given */
 /* Of an OPTION_DURATION; 0 when not given. */
 int settings_milliseconds(const struct settings *s, unsigned option);
+/* Of an OPTION_SIZE, in bytes; 0 when not given. */
+int64_t settings_bytes(const struct settings *s, unsigned option);
 /* Where the winning value comes from, or NULL. */
 const char *settings_origin(const struct settings *s, unsigned option);
 /* True when no later level sets the same option. */

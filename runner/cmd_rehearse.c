@@ -1,0 +1,165 @@
+/* belay rehearse */
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "harness/base/cleanup.h"
+#include "harness/engine/scratch.h"
+#include "harness/engine/sqlite_extension.h"
+#include "runner/check.h"
+#include "runner/cli.h"
+#include "runner/interrupt.h"
+#include "runner/output.h"
+#include "runner/project.h"
+#include "runner/report_rehearsal.h"
+
+/* Page by page, in one read transaction of the source. */
+static int copy_sqlite(const char *url, struct scratch *to, struct err *err)
+{
+    _cleanup_db_ struct db *from = NULL, *db = NULL;
+    if (db_open(&engine_sqlite, url, DB_OPEN_READONLY, &from, err) < 0 ||
+        db_open(&engine_sqlite, scratch_url(to), DB_OPEN_SCRATCH, &db, err) < 0)
+        return -1;
+    sqlite3_backup *b = sqlite3_backup_init(db_handle(db), "main", db_handle(from), "main");
+    if (b)
+        sqlite3_backup_step(b, -1);
+    if (!b || sqlite3_backup_finish(b) != SQLITE_OK)
+        return err_set(err, ERR_ENV, "cannot copy the database: %s", sqlite3_errmsg(db_handle(db)));
+    return 0;
+}
+
+static int make_copy(const struct cli *cli, const struct engine *engine, struct scratch_pool *pool,
+                     struct rehearsal_basis *basis, struct scratch **ret, struct err *err)
+{
+    const char *from = settings_get(&cli->settings, OPT_FROM);
+    _cleanup_scratch_ struct scratch *s = NULL;
+    if (engine != &engine_sqlite)
+        return err_set(err, ERR_USAGE, "--from: only SQLite databases can be copied");
+    if (scratch_new(pool, &s, err) < 0 || copy_sqlite(from, s, err) < 0)
+        return -1;
+    basis->from = url_redact(from);
+    basis->kind = xstrdup("database");
+    basis->copy_server = xstrdup(scratch_pool_describe(pool));
+    basis->bytes = basis->rows = basis->copy_bytes = basis->copy_rows = MEASURE_UNKNOWN;
+    basis->sample = 100;
+    strv_add(&basis->read, "every page, in one read transaction");
+    *ret = TAKE_PTR(s);
+    return 0;
+}
+
+static int rehearse(struct cli *cli, struct rehearsal *r, struct err *err)
+{
+    const struct settings *s = &cli->settings;
+    const char *from = settings_get(s, OPT_FROM);
+    if (!from) {
+        err_set(err, ERR_USAGE, "what is to be copied?");
+        return err_hint(err, "name a bundle or a database with --from; it is only read");
+    }
+    _cleanup_source_ struct source *source = NULL;
+    if (project_open(s, &cli->config, cli->args.n ? cli->args.v[0] : NULL, &source, err) < 0)
+        return -1;
+    const struct engine *engine = engine_for_url(from, err);
+    if (!engine)
+        return err_prefix(err, "--from");
+    const struct strv *extensions = &cli->config.sqlite_extensions;
+    for (size_t i = 0; engine == &engine_sqlite && i < extensions->n; i++)
+        if (sqlite_extension_load(extensions->v[i], err) < 0)
+            return -1;
+    struct progress progress = settings_on(s, OPT_QUIET) ? (struct progress){0} : live_progress();
+    if (progress.step)
+        progress.step(progress.data, 0, 0, "copying", NULL);
+    _cleanup_pool_ struct scratch_pool *pool = NULL;
+    const struct scratch_options scratch = {
+        .url = engine == &engine_postgres ? settings_get(s, OPT_SCRATCH_URL) : NULL};
+    struct scratch *copy = NULL;
+    if (scratch_pool_open(engine, &scratch, &pool, err) < 0 ||
+        make_copy(cli, engine, pool, &r->basis, &copy, err) < 0)
+        return -1;
+    char today[16];
+    time_t now = time(NULL);
+    struct tm tm;
+    strftime(today, sizeof(today), "%Y-%m-%d", localtime_r(&now, &tm));
+    const struct rehearsal_options o = {
+        .check = {.source = source,
+                  .engine = engine,
+                  .pool = pool,
+                  .project = source_dir(source),
+                  .waivers = cli->config.waivers,
+                  .nwaivers = cli->config.nwaivers,
+                  .ignores = cli->config.ignores,
+                  .nignores = cli->config.nignores,
+                  .rehearsal = true,
+                  .today = today,
+                  .progress = progress,
+                  .stop = &interrupt_signal},
+        .copy = copy,
+        .to = settings_get(s, OPT_TO),
+        .budgets = {.max_blocked = settings_milliseconds(s, OPT_MAX_BLOCKED) / 1e3,
+                    .max_duration = settings_milliseconds(s, OPT_MAX_DURATION) / 1e3,
+                    .max_growth = settings_bytes(s, OPT_MAX_GROWTH)},
+        .thresholds = {.long_lock = settings_get(s, OPT_LONG_LOCK)
+                                        ? settings_milliseconds(s, OPT_LONG_LOCK) / 1e3
+                                        : REHEARSAL_LONG_LOCK,
+                       .big_table = settings_get(s, OPT_BIG_TABLE)
+                                        ? settings_bytes(s, OPT_BIG_TABLE)
+                                        : REHEARSAL_BIG_TABLE},
+    };
+    return rehearsal_run(&o, r, err);
+}
+
+static int write_reports(const struct cli *cli, const struct outputs *outputs,
+                         const struct rehearsal *r, const struct err *stopped, int code,
+                         struct err *err)
+{
+    const struct settings *s = &cli->settings;
+    for (size_t i = 0; i < outputs->n; i++) {
+        const struct output *to = &outputs->v[i];
+        if (!r->from && str_eq(to->format, "text"))
+            continue; /* it did not begin: the error says all */
+        struct report_options o = {
+            .terminal = to->path ? (struct terminal){.utf8 = true, .width = 80}
+                                 : terminal_for(stdout, settings_get(s, OPT_COLOR)),
+            .verbose = settings_on(s, OPT_VERBOSE),
+            .quiet = settings_on(s, OPT_QUIET),
+            .fail_on = settings_fail_on(s),
+            .exit_code = code,
+            .stopped = stopped,
+        };
+        _cleanup_str_ struct str out = {0};
+        report_rehearsal_find(to->format)(r, &o, &out);
+        if (output_write(to->path, str_get(&out), err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int check_formats(const struct outputs *outputs, struct err *err)
+{
+    for (size_t i = 0; i < outputs->n; i++)
+        if (!report_rehearsal_find(outputs->v[i].format)) {
+            err_set(err, ERR_USAGE, "a rehearsal has no report in the format %s",
+                    outputs->v[i].format);
+            return err_hint(err, "text and json are there");
+        }
+    return 0;
+}
+
+int cmd_rehearse(struct cli *cli, struct err *err)
+{
+    _cleanup_(outputs_release) struct outputs outputs = {0};
+    if (outputs_plan(&cli->settings, &outputs, err) < 0 || check_formats(&outputs, err) < 0)
+        return -1;
+    _cleanup_(rehearsal_release) struct rehearsal r = {0};
+    int rc = rehearse(cli, &r, err);
+    live_clear();
+    int code = rc < 0 ? exit_code_for(err->code)
+               : result_worst(&r.check) >= (int)settings_fail_on(&cli->settings) ? EXIT_FINDINGS
+                                                                                 : EXIT_CLEAN;
+    _cleanup_err_ struct err writing = {0};
+    if (write_reports(cli, &outputs, &r, rc < 0 ? err : NULL, code, &writing) < 0 && rc == 0) {
+        err_move(err, &writing);
+        return -1;
+    }
+    return rc < 0 ? -1 : code;
+}
