@@ -274,6 +274,7 @@ struct reader {
     struct work *work;
     struct db *db;
     struct part_writer *writer;
+    void *sink;
 };
 
 static void add_piece(struct work *w, struct piece p)
@@ -337,16 +338,21 @@ static bool is_small(const struct pg_table *t)
     return t->bytes < GROUP_BYTES / 4;
 }
 
+static bool is_wanted(const struct work *w, size_t table)
+{
+    return w->scan->tables[table].rows && (!w->o->tables || w->o->tables[table]);
+}
+
 static void plan(struct work *w, int version)
 {
     struct pg_scan *s = w->scan;
     for (size_t i = 0; i < s->ntables; i++)
-        if (s->tables[i].rows && !is_small(&s->tables[i]))
+        if (is_wanted(w, i) && !is_small(&s->tables[i]))
             plan_table(w, i, version);
     size_t first = w->npieces;
     uint64_t bytes = 0;
     for (size_t i = 0; i < s->ntables; i++) {
-        if (!s->tables[i].rows || !is_small(&s->tables[i]))
+        if (!is_wanted(w, i) || !is_small(&s->tables[i]))
             continue;
         add_piece(w, (struct piece){.table = i, .bytes = s->tables[i].bytes, .whole = true});
         bytes += s->tables[i].bytes;
@@ -357,7 +363,8 @@ static void plan(struct work *w, int version)
         bytes = 0;
     }
     add_group(w, first);
-    for (int i = 0; w->o->writer && i < rows_count(s->ranges); i++) {
+    bool objects = (w->o->writer || w->o->sink) && !w->o->no_large_objects;
+    for (int i = 0; objects && i < rows_count(s->ranges); i++) {
         first = w->npieces;
         /* their size is not known; it may well be large */
         add_piece(w,
@@ -424,13 +431,15 @@ struct stream {
     uint64_t bytes; /* since the last look */
 };
 
-static int piece_begin(struct stream *st, struct piece *p)
+static int piece_begin(struct stream *st, struct piece *p, struct err *err)
 {
     struct work *w = st->reader->work;
     st->piece = p;
     size_t object = p->table == NO_TABLE ? PG_LARGE_OBJECTS : pg_scan_object(p->table);
     if (st->reader->writer)
         part_begin(st->reader->writer, object, p->chunk * PARTS_A_CHUNK + 1);
+    if (w->o->sink && w->o->sink->begin(st->reader->sink, p->table, err) < 0)
+        return -1;
     if (p->table != NO_TABLE)
         digest_sum_init_like(&st->sum, &w->scan->digests.v[w->scan->tables[p->table].digest].sum);
     return 0;
@@ -443,6 +452,8 @@ static int piece_end(struct stream *st, struct err *err)
     if (!p)
         return 0;
     if (st->reader->writer && part_end(st->reader->writer, &p->parts, err) < 0)
+        return -1;
+    if (w->o->sink && w->o->sink->end(st->reader->sink, err) < 0)
         return -1;
     if (p->table != NO_TABLE) {
         pthread_mutex_lock(&w->lock);
@@ -473,6 +484,8 @@ static int stream_row(struct stream *st, const char *line, size_t len, struct er
         return err_prefix(err, "%s", w->scan->tables[st->piece->table].name);
     if (st->reader->writer && part_row(st->reader->writer, line, len, err) < 0)
         return -1;
+    if (w->o->sink && w->o->sink->row(st->reader->sink, line, len, err) < 0)
+        return -1;
     return st->bytes >= LOOK_BYTES ? look(st, err) : 0;
 }
 
@@ -495,26 +508,24 @@ static int read_group(struct stream *st, const struct group *g, struct str *sql,
     group_text(w, g, sql);
     if (pg_copy_begin(&copy, st->reader->db, sql->p, err) < 0)
         return -1;
-    piece_begin(st, &w->pieces[g->first]);
+    if (piece_begin(st, &w->pieces[g->first], err) < 0) {
+        pg_copy_end(&copy);
+        return -1;
+    }
     while ((result = pg_copy_next(&copy, &line, &len, err)) > 0) {
-        for (; result > 0 && at < copy.statement; at++) {
-            if (piece_end(st, err) < 0)
+        for (; result > 0 && at < copy.statement; at++)
+            if (piece_end(st, err) < 0 || piece_begin(st, &w->pieces[g->first + at + 1], err) < 0)
                 result = -1;
-            else
-                piece_begin(st, &w->pieces[g->first + at + 1]);
-        }
         if (result < 0 || stream_row(st, line, len, err) < 0) {
             result = -1;
             break;
         }
     }
     pg_copy_end(&copy);
-    for (; result == 0 && at < g->n; at++) {
-        if (piece_end(st, err) < 0)
+    for (; result == 0 && at < g->n; at++)
+        if (piece_end(st, err) < 0 ||
+            (at + 1 < g->n && piece_begin(st, &w->pieces[g->first + at + 1], err) < 0))
             result = -1;
-        else if (at + 1 < g->n)
-            piece_begin(st, &w->pieces[g->first + at + 1]);
-    }
     return result < 0 ? explain(err) : look(st, err);
 }
 
@@ -617,6 +628,7 @@ static int open_all(struct work *w, struct db **dbs, struct err *err)
     size_t n = (size_t)w->o->jobs;
     for (size_t i = 0; i < n; i++) {
         w->readers[i].work = w;
+        w->readers[i].sink = w->o->sink ? w->o->sinks[i] : NULL;
         if (open_reader(&w->readers[i], err) < 0)
             return -1;
         dbs[i] = w->readers[i].db;

@@ -48,6 +48,18 @@ struct pg_scan {
     struct rows *ranges;     /* of their oids */
 };
 
+/*
+ * Where rows go besides the digests, instead of into a bundle: one for each of the jobs, in that
+ * one's thread. After a failure there is no end.
+ */
+struct pg_scan_sink {
+    /* A piece of the table, or (SIZE_MAX) of the large objects: "oid, start, bytes". */
+    int (*begin)(void *sink, size_t table, struct err *err);
+    /* A line as COPY writes it, its end included. */
+    int (*row)(void *sink, const char *line, size_t len, struct err *err);
+    int (*end)(void *sink, struct err *err);
+};
+
 int pg_scan_catalog(struct pg_scan *s, struct db *db, struct err *err);
 void pg_scan_release(struct pg_scan *s);
 
@@ -55,8 +67,12 @@ struct pg_scan_options {
     const char *url;
     const char *snapshot; /* exported */
     int jobs;
-    struct bundle_writer *writer; /* NULL: only the digests of tables */
+    struct bundle_writer *writer; /* rows are stored there; or NULL */
     int level;
+    const struct pg_scan_sink *sink; /* or go there; NULL: only the digests of tables */
+    void *const *sinks;              /* with sink: jobs of them */
+    const bool *tables;              /* only those that are true; NULL: all of them */
+    bool no_large_objects;
     struct meter *meter;
     const struct backup_control *control; /* or NULL */
     /* Runs in the caller's thread while the others read; or NULL. Its failure stops them. */
