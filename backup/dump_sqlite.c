@@ -16,80 +16,24 @@
 #include "backup/partial.h"
 #include "backup/restore_sqlite.h"
 #include "backup/sqlite_copy.h"
+#include "backup/sqlite_source.h"
 #include "backup/workers.h"
 #include "harness/base/file.h"
-#include "harness/engine/sqlite_handle.h"
 #include "harness/engine/url.h"
 #include "harness/schema/schema.h"
 
 enum {
     PART_SIZE = 8 << 20, /* plain bytes of a part */
     PIECE = 256 << 10,
-    CHECK_LINES = 100, /* how many findings of a check are recorded */
 };
 
 /* ---- the copy ---- */
 
-/*
- * Two sessions on the source. One reads it in a transaction, so that it stays as it is. With a
- * rollback journal the other takes the lock that keeps writers from beginning: a mere reader would
- * let one come as far as locking other readers out (and sqlite3_backup refuses a source that holds
- * that lock itself).
- */
-struct source {
-    struct db *db, *guard;
-};
-
-static void source_release(struct source *s)
-{
-    db_close(s->db);
-    db_close(s->guard);
-}
-
-static int open_session(const struct backup_options *o, const char *sql, struct db **ret,
-                        struct err *err)
-{
-    int ran;
-    if (db_open(&engine_sqlite, o->url, DB_OPEN_DEFAULT, ret, err) < 0)
-        return -1;
-    sqlite3_busy_timeout(db_handle(*ret), o->lock_timeout_ms);
-    return db_run(*ret, sql, DB_RUN_WHOLE, &ran, err);
-}
-
-static int freeze(const struct backup_options *o, struct source *s, struct err *err)
-{
-    static const char read[] = "begin; select count(*) from main.sqlite_schema";
-    _cleanup_free_ char *mode = NULL;
-    if (open_session(o, "", &s->guard, err) < 0 ||
-        db_query_text(s->guard, "pragma main.journal_mode", NULL, 0, &mode, err) < 0)
-        return -1;
-    int ran;
-    bool lock = !str_eq(mode, "wal") && sqlite3_db_readonly(db_handle(s->guard), "main") != 1;
-    if (lock && db_run(s->guard, "begin immediate", DB_RUN_WHOLE, &ran, err) < 0)
-        return -1;
-    return open_session(o, read, &s->db, err);
-}
-
-static int copy_pages(struct dump *d, sqlite3 *from, const char *path, int page_size,
-                      struct err *err)
-{
-    _cleanup_sqlite_ sqlite3 *to = NULL;
-    if (sqlite_copy_open(path, SQLITE_OPEN_READWRITE, &to, err) < 0)
-        return -1;
-    sqlite3_exec(to, "pragma journal_mode = off; pragma synchronous = off", NULL, NULL, NULL);
-    sqlite3_backup *b = sqlite3_backup_init(to, "main", from, "main");
-    if (!b)
-        return err_set(err, ERR_ENV, "cannot copy to %s: %s", path, sqlite3_errmsg(to));
-    int rc = sqlite_copy_run(b, to, page_size, d->meter, err);
-    sqlite3_backup_finish(b);
-    return rc;
-}
-
 /* Copies the database into a new file in the bundle's folder, and begins the bundle. */
 static int copy(struct dump *d, struct partial *ret, struct err *err)
 {
-    _cleanup_(source_release) struct source source = {0};
-    if (freeze(d->options, &source, err) < 0)
+    _cleanup_(sqlite_source_close) struct sqlite_source source = {0};
+    if (sqlite_source_open(&source, d->options->url, d->options->lock_timeout_ms, err) < 0)
         return -1;
     sqlite3 *from = db_handle(source.db);
     int64_t page_size, pages;
@@ -107,7 +51,7 @@ static int copy(struct dump *d, struct partial *ret, struct err *err)
     d->manifest.host = path_dir(path);
     if (partial_create(dir, ret, err) < 0)
         return -1;
-    if (pages && copy_pages(d, from, ret->path, (int)page_size, err) < 0) {
+    if (pages && sqlite_source_copy(&source, ret->path, (int)page_size, d->meter, err) < 0) {
         partial_release(ret);
         return -1;
     }
@@ -115,33 +59,6 @@ static int copy(struct dump *d, struct partial *ret, struct err *err)
 }
 
 /* ---- what is known of it ---- */
-
-/* Each row of the pragma as a line; that it cannot do its work is a line too. */
-static int check(struct db *db, const char *pragma, struct strv *ret, struct err *err)
-{
-    _cleanup_free_ char *sql = xasprintf("pragma main.%s", pragma);
-    _cleanup_rows_ struct rows *rows = NULL;
-    _cleanup_err_ struct err why = {0};
-    size_t name = strcspn(pragma, "(");
-    if (db_query(db, sql, NULL, 0, &rows, &why) < 0) {
-        if (why.code != ERR_SQL) {
-            err_move(err, &why);
-            return -1;
-        }
-        strv_add_take(ret, xasprintf("%.*s: %s", (int)name, pragma, why.message));
-        return 0;
-    }
-    for (int i = 0; i < rows_count(rows) && i < CHECK_LINES; i++) {
-        if (rows_columns(rows) == 1 && str_eq(rows_get(rows, i, 0), "ok"))
-            continue;
-        _cleanup_str_ struct str line = {0};
-        str_addf(&line, "%.*s:", (int)name, pragma);
-        for (int k = 0; k < rows_columns(rows); k++)
-            str_addf(&line, " %s", rows_get(rows, i, k) ? rows_get(rows, i, k) : "NULL");
-        strv_add_take(ret, str_take(&line));
-    }
-    return 0;
-}
 
 struct inspection {
     struct manifest *manifest;
@@ -156,8 +73,7 @@ static int inspect(const struct inspection *i, struct err *err)
     m->server = xstrdup(sqlite3_libversion());
     m->version = db_version(i->db);
     if (db_query_text(i->db, "pragma main.encoding", NULL, 0, &m->encoding, err) < 0 ||
-        check(i->db, "integrity_check(100)", &m->checks, err) < 0 ||
-        check(i->db, "foreign_key_check", &m->checks, err) < 0 ||
+        sqlite_check(i->db, &m->checks, err) < 0 ||
         schema_read(i->db, &(struct schema_options){0}, &m->snapshot, err) < 0)
         return -1;
     return digest_read(i->db, NULL, &(struct digest_options){.keep = true}, &m->digests, err);

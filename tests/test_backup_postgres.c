@@ -9,11 +9,10 @@
 
 #include "backup/backup.h"
 #include "harness/base/file.h"
-#include "harness/base/proc.h"
-#include "harness/engine/pgprogram.h"
 #include "harness/engine/url.h"
 #include "harness/schema/schema.h"
 #include "tests/bundle_fixture.h"
+#include "tests/pg_text.h"
 #include "tests/zoo_postgres.h"
 
 /* A database, and a folder for its bundle. Restored databases have names of the test's own. */
@@ -129,61 +128,6 @@ static char *restore(struct place *p, const char *url)
     return strv_join(&r.summary.notes, "\n");
 }
 
-/* pg_dump's whole text, without the random key and the name. Rows in their order in the table:
- * tables here are loaded by one session, in order. */
-static char *text_of(const char *url, const char *more)
-{
-    _cleanup_err_ struct err err = {0};
-    _cleanup_free_ char *program = NULL;
-    _cleanup_proc_result_ struct proc_result r = {0};
-    ASSERT_OK(pg_program_find("pg_dump", 12, &program, NULL, &err), &err);
-    const char *argv[] = {program, "--dbname", url, more, NULL};
-    ASSERT_OK(proc_run(&(struct proc_options){.argv = argv}, &r, &err), &err);
-    ck_assert_msg(r.status == 0, "%s", str_get(&r.errors));
-    struct str out = {0};
-    const char *p = str_get(&r.output);
-    while (*p) {
-        size_t n = strcspn(p, "\n");
-        if (!str_starts(p, "\\restrict") && !str_starts(p, "\\unrestrict"))
-            str_addn(&out, p, n + (p[n] == '\n'));
-        p += n + (p[n] == '\n');
-    }
-    return str_take(&out);
-}
-
-/* Rows of a table may come back in another order: lines are compared sorted. */
-static int by_line(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static char *sorted_lines(const char *text)
-{
-    _cleanup_strv_ struct strv lines = {0};
-    while (*text) {
-        size_t n = strcspn(text, "\n");
-        strv_add_take(&lines, xstrndup(text, n));
-        text += n + (text[n] == '\n');
-    }
-    if (lines.n)
-        qsort(lines.v, lines.n, sizeof(*lines.v), by_line);
-    return strv_join(&lines, "\n");
-}
-
-static void must_be_same_text(const char *url_a, const char *url_b)
-{
-    _cleanup_free_ char *a = text_of(url_a, "--section=pre-data"),
-                        *b = text_of(url_b, "--section=pre-data");
-    _cleanup_free_ char *c = text_of(url_a, "--section=post-data"),
-                        *d = text_of(url_b, "--section=post-data");
-    ck_assert_str_eq(a, b);
-    ck_assert_str_eq(c, d);
-    _cleanup_free_ char *e = text_of(url_a, "--section=data"),
-                        *f = text_of(url_b, "--section=data");
-    _cleanup_free_ char *g = sorted_lines(e), *h = sorted_lines(f);
-    ck_assert_str_eq(g, h);
-}
-
 static void fill_zoo(struct db *db)
 {
     sql(scratch_pool_db(fixture_pool(&engine_postgres)), zoo_roles);
@@ -203,7 +147,7 @@ START_TEST(the_zoo_comes_back_as_it_was)
     _cleanup_free_ char *url = url_of(&p, "zoo_back");
     _cleanup_free_ char *notes = restore(&p, url);
     ck_assert_str_eq(notes, "");
-    must_be_same_text(scratch_url(p.f.scratch), url);
+    pg_must_be_same_text(scratch_url(p.f.scratch), url);
     place_close(&p);
 }
 END_TEST

@@ -261,7 +261,7 @@ static int wait_ready(struct guard *g, struct err *err)
     return start_failed(g, "did not start within a minute", err);
 }
 
-int pgserver_start(struct pgserver **ret, struct err *err)
+int pgserver_start(unsigned long long room, struct pgserver **ret, struct err *err)
 {
     _cleanup_free_ char *bindir = NULL, *version = NULL;
     struct proc_user user;
@@ -273,8 +273,8 @@ int pgserver_start(struct pgserver **ret, struct err *err)
         return -1;
     _cleanup_free_ char *program = path_join(bindir, "postgres");
     struct guard *g;
-    if (guard_open(&(struct guard_options){.room = ROOM, .server = program, .user = user}, &g,
-                   err) < 0)
+    if (guard_open(&(struct guard_options){.room = ROOM + room, .server = program, .user = user},
+                   &g, err) < 0)
         return -1;
     if (make_cluster(g, bindir, version, &user, err) < 0 || write_settings(g, err) < 0 ||
         guard_start(g, err) < 0 || wait_ready(g, err) < 0) {

@@ -3,7 +3,7 @@
  * in it and nowhere else, gone when belay is gone (see guard.h).
  *
  *     struct pgserver *s;
- *     pgserver_start(&s, err);
+ *     pgserver_start(0, &s, err);
  *     db_open(&engine_postgres, pgserver_url(s), ...);   database postgres, superuser postgres
  *     pgserver_stop(s);
  *
@@ -17,7 +17,8 @@
 
 struct pgserver;
 
-int pgserver_start(struct pgserver **ret, struct err *err);
+/* room: bytes that its databases may come to, beyond a few hundred small tables. */
+int pgserver_start(unsigned long long room, struct pgserver **ret, struct err *err);
 const char *pgserver_url(const struct pgserver *s);     /* owned by s */
 const char *pgserver_version(const struct pgserver *s); /* "15.18" */
 const char *pgserver_place(const struct pgserver *s);   /* "/dev/shm" */

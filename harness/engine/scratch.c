@@ -110,7 +110,7 @@ static int lite_pool_open(struct scratch_pool *p, const struct scratch_options *
         return err_hint(err,
                         "leave it out; TMPDIR says where scratch files go when /dev/shm is full");
     }
-    if (guard_open(&(struct guard_options){.room = 64ull << 20}, &p->guard, err) < 0)
+    if (guard_open(&(struct guard_options){.room = o->room + (64ull << 20)}, &p->guard, err) < 0)
         return -1;
     p->describe = xstrdup(guard_parent(p->guard));
     return 0;
@@ -254,7 +254,7 @@ static int pg_may_create(struct scratch_pool *p, struct err *err)
 
 static int pg_pool_open(struct scratch_pool *p, const struct scratch_options *o, struct err *err)
 {
-    if (!o->url && pgserver_start(&p->server, err) < 0)
+    if (!o->url && pgserver_start(o->room, &p->server, err) < 0)
         return -1;
     p->url = xstrdup(o->url ? o->url : pgserver_url(p->server));
     if (db_open(p->engine, p->url, DB_OPEN_DEFAULT, &p->db, err) < 0 ||
@@ -410,6 +410,11 @@ void scratch_pool_close(struct scratch_pool *p)
 const char *scratch_pool_describe(const struct scratch_pool *pool)
 {
     return pool->describe;
+}
+
+const struct engine *scratch_pool_engine(const struct scratch_pool *pool)
+{
+    return pool->engine;
 }
 
 bool scratch_pool_is_private(const struct scratch_pool *pool)

@@ -32,6 +32,8 @@ struct scratch_options {
     const char
         *url;  /* server to create databases on (--scratch-url); NULL for a pool of belay's own */
     bool keep; /* --keep-scratch: leave databases (and the private server) running */
+    unsigned long long room; /* bytes that the databases may come to: a pool of belay's own is on
+                                tmpfs only where that much is free; 0: they are small */
 };
 
 struct scratch_pool;
@@ -46,6 +48,7 @@ void scratch_pool_close(struct scratch_pool *pool);
 /* What serves the pool, for the report: "private PostgreSQL 15.18 on /dev/shm", "/dev/shm". Owned
  * by the pool. */
 const char *scratch_pool_describe(const struct scratch_pool *pool);
+const struct engine *scratch_pool_engine(const struct scratch_pool *pool);
 /* True when belay is alone on the server, so that server-wide changes are its own. */
 bool scratch_pool_is_private(const struct scratch_pool *pool);
 
