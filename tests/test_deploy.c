@@ -224,6 +224,26 @@ START_TEST(a_failed_first_deploy_leaves_no_version_table)
 }
 END_TEST
 
+/* In the middle of a revision of which pysqlite has committed a part. */
+START_TEST(a_python_that_is_killed_ends_with_the_old_database)
+{
+    static const char killed[] = "from alembic import op\nimport os\nrevision = 'r3'\n"
+                                 "down_revision = 'r2'\n"
+                                 "def upgrade():\n    op.execute('create table half (x)')\n"
+                                 "    os.kill(os.getpid(), 9)\n"
+                                 "def downgrade():\n    op.execute('drop table half')\n";
+    struct world w;
+    world_open(&w, ALEMBIC, two_changes);
+    write_text(w.dir, "alembic/versions/r3_x.py", killed);
+    _cleanup_free_ char *before = dump(&w);
+    expect_run(&w, "deploy", 4, "killed by SIGKILL");
+    _cleanup_free_ char *after = dump(&w);
+    ck_assert_str_eq(before, after);
+    expect_newest(&w, "rung", "restore");
+    world_close(&w);
+}
+END_TEST
+
 /* ---- checks of the user's own, hooks ---- */
 
 static const struct change corrupting[] = {
@@ -653,6 +673,7 @@ int main(void)
     SUITE_ADD_LOOP(s, a_dry_run_changes_nothing, KINDS);
     SUITE_ADD_LOOP(s, a_failed_upgrade_ends_with_the_old_database, fill_failing_points());
     SUITE_ADD_LOOP(s, a_failed_first_deploy_leaves_no_version_table, KINDS * 2);
+    SUITE_ADD(s, a_python_that_is_killed_ends_with_the_old_database);
     SUITE_ADD_LOOP(s, an_assertion_catches_rows_that_a_revision_corrupted, KINDS * 2);
     SUITE_ADD(s, assertions_that_hold_let_a_deploy_pass);
     SUITE_ADD(s, an_assertion_without_a_row_or_that_is_no_sql_fails);

@@ -10,7 +10,6 @@
 #include "harness/base/proc.h"
 #include "tests/alembic_project.h"
 #include "tests/deploy_site.h"
-#include "tests/own_server.h"
 
 /* ---- SQL folders ---- */
 
@@ -103,6 +102,12 @@ static const struct failure failures[] = {
     {"a probe that fails",
      {{GOOD_UP("a"), GOOD_DOWN("a"), NULL}},
      "deploy --probe false",
+     "downgrade"},
+    {"an index that is not valid",
+     {{"create index i on people (name); update pg_index set indisvalid = false"
+       " where indexrelid = 'i'::regclass;",
+       "drop index i;", NULL}},
+     "deploy",
      "downgrade"},
     {"a constraint that is not valid",
      {{"alter table people add constraint c check (id < 9) not valid;",
@@ -485,85 +490,6 @@ START_TEST(rows_of_others_stop_a_restore_until_they_may_be_exported)
 }
 END_TEST
 
-/* ---- killed ---- */
-
-#define SLEEPS                                                                                     \
-    "select exists (select from pg_stat_activity where state = 'active' and query like "           \
-    "'%%pg_sleep(%d)%%' and pid <> pg_backend_pid())"
-
-START_TEST(a_statement_that_outlives_its_belay_is_ended_before_anything_is_decided)
-{
-    struct site s;
-    int seconds = 1000 + getpid();
-    _cleanup_free_ char *sleep = xasprintf("create table z (x int); select pg_sleep(%d);", seconds);
-    _cleanup_free_ char *sleeps = xasprintf(SLEEPS, seconds);
-    const struct step_text steps[] = {{GOOD_UP("a"), GOOD_DOWN("a"), NULL}, {sleep, "", NULL}};
-    site_of(&s, dbmate(steps, 2), "1");
-    pid_t belay = site_start(&s, "deploy");
-    site_until(&s, sleeps);
-    kill(belay, SIGKILL);
-    ck_assert_int_eq(site_wait(belay), 128 + SIGKILL);
-    site_belay(&s, 4, "recover");
-    site_is_back(&s, "downgrade");
-    _cleanup_free_ char *there = site_value(&s, sleeps);
-    ck_assert_str_eq(there, "f");
-    site_belay(&s, 0, "recover");
-    ck_assert_ptr_nonnull(strstr(s.out, "nothing to recover"));
-    site_close(&s);
-}
-END_TEST
-
-/* ---- a server that goes away ---- */
-
-START_TEST(a_server_that_stops_in_the_middle_is_waited_for)
-{
-    const struct step_text steps[] = {{GOOD_UP("a"), GOOD_DOWN("a"), NULL},
-                                      {"select pg_sleep(1000);", "", NULL}};
-    struct own_server server;
-    struct site s;
-    own_server_start(&server);
-    site_open(&s, server.url, dbmate(steps, 2));
-    site_belay(&s, 0, "upgrade 1");
-    site_sql(&s, ROWS);
-    site_begin(&s);
-    pid_t belay = site_start(&s, "deploy --patience 2m");
-    site_until(&s, "select exists (select from pg_stat_activity where state = 'active' and query "
-                   "like '%pg_sleep(1000)%' and pid <> pg_backend_pid())");
-    own_server_down(&server);
-    site_until_journal(&s, DEPLOY_ROLLING_BACK);
-    own_server_up(&server);
-    ck_assert_int_eq(site_wait(belay), 4);
-    site_is_back(&s, "downgrade");
-    site_close(&s);
-    own_server_stop(&server);
-}
-END_TEST
-
-START_TEST(a_server_that_stays_away_is_left_to_recover)
-{
-    const struct step_text steps[] = {{GOOD_UP("a"), GOOD_DOWN("a"), NULL},
-                                      {"select pg_sleep(1000);", "", NULL}};
-    struct own_server server;
-    struct site s;
-    own_server_start(&server);
-    site_open(&s, server.url, dbmate(steps, 2));
-    site_belay(&s, 0, "upgrade 1");
-    site_sql(&s, ROWS);
-    site_begin(&s);
-    pid_t belay = site_start(&s, "deploy --patience 1s");
-    site_until(&s, "select exists (select from pg_stat_activity where state = 'active' and query "
-                   "like '%pg_sleep(1000)%' and pid <> pg_backend_pid())");
-    own_server_down(&server);
-    ck_assert_int_eq(site_wait(belay), 5);
-    site_is_at(&s, DEPLOY_ROLLING_BACK);
-    own_server_up(&server);
-    site_belay(&s, 4, "recover");
-    site_is_back(&s, "downgrade");
-    site_close(&s);
-    own_server_stop(&server);
-}
-END_TEST
-
 int main(void)
 {
     const char *no_alembic = alembic_suite_begin();
@@ -582,9 +508,6 @@ int main(void)
     SUITE_ADD(s, a_twin_of_a_database_in_use_is_refused_and_nothing_is_changed);
     SUITE_ADD_LOOP(s, rows_of_others_stay_where_the_live_rows_are_kept, 2);
     SUITE_ADD(s, rows_of_others_stop_a_restore_until_they_may_be_exported);
-    SUITE_ADD(s, a_statement_that_outlives_its_belay_is_ended_before_anything_is_decided);
-    SUITE_ADD(s, a_server_that_stops_in_the_middle_is_waited_for);
-    SUITE_ADD(s, a_server_that_stays_away_is_left_to_recover);
     if (!no_alembic)
         SUITE_ADD_LOOP(s, a_failing_upgrade_of_alembic_leaves_the_database_as_it_was,
                        ARRAY_LEN(alembic_failures));
