@@ -2,7 +2,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -10,6 +9,7 @@
 #include "backup/bundle_stream.h"
 #include "backup/partial.h"
 #include "backup/tar_header.h"
+#include "harness/base/clock.h"
 #include "harness/base/file.h"
 
 struct bundle_writer {
@@ -105,16 +105,6 @@ uint64_t bundle_written(const struct bundle_writer *w)
     return atomic_load(&w->written);
 }
 
-static char *utc_now(void)
-{
-    struct tm tm;
-    time_t now = time(NULL);
-    char text[32];
-    gmtime_r(&now, &tm);
-    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
-    return xstrdup(text);
-}
-
 int bundle_finish(struct bundle_writer *w, struct manifest *m, struct err *err)
 {
     static const unsigned char end[TAR_END];
@@ -128,7 +118,7 @@ int bundle_finish(struct bundle_writer *w, struct manifest *m, struct err *err)
     free(m->belay);
     free(m->created);
     m->belay = xstrdup(BELAY_VERSION);
-    m->created = utc_now();
+    m->created = clock_utc(CLOCK_ISO);
     m->digest_version = DIGEST_VERSION;
     _cleanup_free_ char *text = NULL;
     size_t len;

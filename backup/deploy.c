@@ -3,10 +3,10 @@
 #include <libpq-fe.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "backup/backup.h"
+#include "harness/base/clock.h"
 #include "harness/base/file.h"
 #include "harness/engine/url.h"
 
@@ -24,17 +24,10 @@ void deploy_progress(const struct deploy *d, const char *phase, const char *what
         d->o->progress.step(d->o->progress.data, phase, what, -1);
 }
 
-static double now_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static void phase_took(struct deploy *d, const char *name, double *start)
 {
     struct deploy_result *r = d->result;
-    double now = now_seconds();
+    double now = clock_seconds();
     r->phases = xgrow(r->phases, r->nphases, &r->phases_cap, sizeof(*r->phases));
     r->phases[r->nphases++] = (struct deploy_phase){xstrdup(name), now - *start};
     *start = now;
@@ -79,10 +72,7 @@ static void forward(void *data, const struct backup_progress *p)
 
 static char *bundle_path(const struct deploy *d)
 {
-    char stamp[32];
-    time_t now = time(NULL);
-    struct tm tm;
-    strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", gmtime_r(&now, &tm));
+    _cleanup_free_ char *stamp = clock_utc(CLOCK_STAMP);
     const char *base = path_base(d->entry->database);
     _cleanup_free_ char *name =
         xasprintf("%s-before-%lld-%s.belay", base, (long long)d->entry->id, stamp);
@@ -187,7 +177,7 @@ static void tell_hook(struct deploy *d, const char *outcome)
 
 static int go_back(struct deploy *d, struct err *err)
 {
-    double start = now_seconds();
+    double start = clock_seconds();
     if (deploy_ladder(d, err) < 0)
         return -1;
     phase_took(d, "roll back", &start);
@@ -217,7 +207,7 @@ static int lift_fence(struct deploy *d, struct err *err)
 static int check_and_decide(struct deploy *d, struct err *err)
 {
     _cleanup_err_ struct err failure = {0}, lost = {0};
-    double start = now_seconds();
+    double start = clock_seconds();
     int failed = deploy_check(d, &failure);
     if (failed && deploy_lock_confirm(d->lock, &lost) < 0 && deploy_reach(d, &lost) == 0) {
         /* a server that went away in the middle says nothing against the new state */
@@ -238,7 +228,7 @@ static int check_and_decide(struct deploy *d, struct err *err)
 static int upgrade_and_decide(struct deploy *d, struct err *err)
 {
     _cleanup_err_ struct err failure = {0};
-    double start = now_seconds();
+    double start = clock_seconds();
     d->ours.known = true; /* nothing yet */
     if (journal_move(d->journal, d->entry, DEPLOY_UPGRADING, NULL, err) < 0 ||
         deploy_steps(d, &d->list, STEP_UP, &failure, err) < 0)
@@ -254,7 +244,7 @@ static int upgrade_and_decide(struct deploy *d, struct err *err)
 /* Until the upgrade begins every failure is an error, and the database was only read. */
 static int prepare(struct deploy *d, struct err *err)
 {
-    double start = now_seconds();
+    double start = clock_seconds();
     if (deploy_preflight(d, err) < 0 || check_stop(d, err) < 0)
         return -1;
     phase_took(d, "preflight", &start);

@@ -1,8 +1,8 @@
 #include "backup/meter.h"
 
 #include <pthread.h>
-#include <time.h>
 
+#include "harness/base/clock.h"
 #include "harness/base/str.h"
 
 enum { BETWEEN_MS = 200 };
@@ -13,13 +13,6 @@ struct meter {
     struct backup_progress progress;
     int64_t reported; /* ms */
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
-}
 
 struct meter *meter_new(const struct backup_control *control)
 {
@@ -39,9 +32,9 @@ void meter_free(struct meter *m)
 
 static void report(struct meter *m, bool now)
 {
-    if (!m->control->report || (!now && now_ms() - m->reported < BETWEEN_MS))
+    if (!m->control->report || (!now && clock_ms() - m->reported < BETWEEN_MS))
         return;
-    m->reported = now_ms();
+    m->reported = clock_ms();
     m->control->report(m->control->data, &m->progress);
 }
 

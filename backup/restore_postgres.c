@@ -8,6 +8,7 @@
 
 #include "backup/canceller.h"
 #include "backup/postgres_scan.h"
+#include "harness/base/clock.h"
 #include "harness/base/str.h"
 #include "harness/engine/pgdatabase.h"
 #include "harness/engine/url.h"
@@ -241,23 +242,21 @@ static void *end_sessions(void *data)
     return NULL;
 }
 
-/* NAME_before_restore_20261121T043000, of a length that the server keeps; number: of the second one
+/* NAME_before_restore_20261121T043000Z, of a length that the server keeps; number: of the second one
  * within a second, and so on. */
 static char *kept_name(const char *name, int number)
 {
-    char when[64];
-    time_t now = time(NULL);
-    struct tm tm;
-    gmtime_r(&now, &tm);
-    size_t n = strftime(when, sizeof(when), "_before_restore_%Y%m%dT%H%M%S", &tm);
+    _cleanup_free_ char *stamp = clock_utc(CLOCK_STAMP);
+    _cleanup_str_ struct str when = {0};
+    str_addf(&when, "_before_restore_%s", stamp);
     if (number > 1)
-        n += (size_t)snprintf(when + n, sizeof(when) - n, "_%d", number);
-    size_t keep = strlen(name);
+        str_addf(&when, "_%d", number);
+    size_t n = when.len, keep = strlen(name);
     if (keep > NAME_MAX_BYTES - n)
         keep = NAME_MAX_BYTES - n;
     while (keep && ((unsigned char)name[keep] & 0xc0) == 0x80) /* not within a character */
         keep--;
-    return xasprintf("%.*s%s", (int)keep, name, when);
+    return xasprintf("%.*s%s", (int)keep, name, when.p);
 }
 
 static int rename_in(struct db *db, const char *from, const char *to, struct err *err)

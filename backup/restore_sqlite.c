@@ -17,12 +17,12 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "backup/partial.h"
 #include "backup/sqlite_copy.h"
 #include "backup/workers.h"
+#include "harness/base/clock.h"
 #include "harness/base/file.h"
 #include "harness/engine/url.h"
 
@@ -149,10 +149,7 @@ static int refuse_orphans(const struct target *t, struct err *err)
 
 static char *kept_name(const char *path)
 {
-    char text[32];
-    struct tm tm;
-    time_t now = time(NULL);
-    strftime(text, sizeof(text), "%Y%m%dT%H%M%SZ", gmtime_r(&now, &tm));
+    _cleanup_free_ char *text = clock_utc(CLOCK_STAMP);
     for (int n = 1;; n++) {
         char *name = n == 1 ? xasprintf("%s_before_restore_%s", path, text)
                             : xasprintf("%s_before_restore_%s_%d", path, text, n);

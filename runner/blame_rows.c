@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "harness/base/clock.h"
 #include "harness/data/compare.h"
 #include "runner/walk.h"
 
@@ -151,10 +152,8 @@ static bool from_clock(const struct column_change *c)
     if (!c || !c->after)
         return false;
     time_t now = time(NULL);
-    struct tm tm;
-    char local[16], utc[16], *end;
-    strftime(local, sizeof(local), "%Y-%m-%d", localtime_r(&now, &tm));
-    strftime(utc, sizeof(utc), "%Y-%m-%d", gmtime_r(&now, &tm));
+    _cleanup_free_ char *local = clock_local_date(), *utc = clock_utc(CLOCK_DATE);
+    char *end;
     if (strstr(c->after, local) || strstr(c->after, utc))
         return true;
     double seconds = strtod(c->after, &end); /* since 1970, or milliseconds */

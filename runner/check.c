@@ -2,9 +2,9 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "harness/base/cleanup.h"
+#include "harness/base/clock.h"
 #include "harness/engine/scratch.h"
 #include "harness/engine/sqlite_extension.h"
 #include "runner/git.h"
@@ -84,10 +84,7 @@ int check_run(const struct check_request *q, struct check_result *ret, struct er
     if (scratch_pool_open(engine, &scratch, &pool, err) < 0)
         return -1;
 
-    char today[16];
-    time_t now = time(NULL);
-    struct tm tm;
-    strftime(today, sizeof(today), "%Y-%m-%d", localtime_r(&now, &tm));
+    _cleanup_free_ char *today = clock_local_date();
     const struct check_options o = {
         .source = source,
         .engine = engine,
@@ -131,17 +128,10 @@ static struct {
     bool shown;
 } live;
 
-static double monotonic_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static void draw(void *data, size_t done, size_t total, const char *phase, const char *revision)
 {
     (void)data;
-    double now = monotonic_seconds();
+    double now = clock_seconds();
     if (live.shown && now - live.last < 0.1)
         return; /* more often than anyone can read costs time of the check */
     live.last = now;

@@ -1,10 +1,10 @@
 /* belay backup, verify and restore. */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "backup/backup.h"
 #include "backup/bundle.h"
+#include "harness/base/clock.h"
 #include "harness/base/file.h"
 #include "harness/engine/url.h"
 #include "runner/database.h"
@@ -93,15 +93,12 @@ static int default_name(const struct database *d, const struct strv *revisions, 
 {
     _cleanup_free_ char *database = NULL, *revision = strv_join(revisions, "+");
     _cleanup_str_ struct str name = {0};
-    char when[32];
-    struct tm tm;
-    time_t now = time(NULL);
+    _cleanup_free_ char *when = clock_utc(CLOCK_STAMP);
     if (database_name(d, &database, err) < 0)
         return -1;
     add_plain(&name, database);
     str_addc(&name, '-');
     add_plain(&name, revision);
-    strftime(when, sizeof(when), "%Y%m%dT%H%M%SZ", gmtime_r(&now, &tm));
     str_addf(&name, "%s%s.belay", revision[0] ? "-" : "", when);
     *ret = str_take(&name);
     return 0;

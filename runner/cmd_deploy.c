@@ -10,6 +10,7 @@
 #include "backup/deploy.h"
 #include "harness/base/cleanup.h"
 #include "harness/base/proc.h"
+#include "harness/base/clock.h"
 #include "runner/check.h"
 #include "runner/checked.h"
 #include "runner/cli.h"
@@ -27,13 +28,6 @@ static const char *bundles_dir(const struct settings *s)
 {
     const char *dir = settings_get(s, OPT_BUNDLES);
     return dir ? dir : default_dir;
-}
-
-static double now_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 /* ---- what is printed ---- */
@@ -294,7 +288,7 @@ static int deploy_waiting(const struct database *d, const struct deploy_options 
                           struct deploy_result *ret, struct err *err)
 {
     int wait = settings_milliseconds(&d->cli->settings, OPT_WAIT);
-    double until = now_seconds() + wait / 1e3;
+    double until = clock_seconds() + wait / 1e3;
     bool told = false;
     for (;;) {
         _cleanup_db_ struct db *db = NULL;
@@ -304,7 +298,7 @@ static int deploy_waiting(const struct database *d, const struct deploy_options 
         db_close(TAKE_PTR(db));
         /* one that is fenced off answers nobody: the deploy that did it runs, or was cut off */
         answers = answers || deploy_is_fenced(o);
-        bool last = now_seconds() >= until || interrupted();
+        bool last = clock_seconds() >= until || interrupted();
         if (answers) {
             deploy_result_release(ret);
             int rc = deploy_run(o, ret, err);

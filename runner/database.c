@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
+#include "harness/base/clock.h"
 #include "harness/base/nearest.h"
 #include "harness/engine/sqlite_extension.h"
 #include "harness/engine/url.h"
@@ -63,10 +63,7 @@ void database_release(struct database *d)
 int database_filter(void *data, struct snapshot **s, struct err *err)
 {
     const struct cli *cli = data;
-    char today[16];
-    time_t now = time(NULL);
-    struct tm tm;
-    strftime(today, sizeof(today), "%Y-%m-%d", localtime_r(&now, &tm));
+    _cleanup_free_ char *today = clock_local_date();
     const struct check_options o = {
         .ignores = cli->config.ignores,
         .nignores = cli->config.nignores,

@@ -2,16 +2,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "harness/base/clock.h"
 #include "runner/walk.h"
-
-static double now_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 /* --- all of it ------------------------------------------------------------------------------ */
 
@@ -221,7 +214,7 @@ static int check_once(const struct check_options *o, bool full_reads, struct che
                       bool *ret_proved, struct err *err)
 {
     struct walk w = {.o = o, .graph = source_graph(o->source), .result = result};
-    double start = now_seconds();
+    double start = clock_seconds();
     w.n = graph_size(w.graph);
     w.total = w.n * (o->quick ? 1 : 5);
     w.deltas = xcalloc(w.n, sizeof(*w.deltas));
@@ -265,7 +258,7 @@ static int check_once(const struct check_options *o, bool full_reads, struct che
             policy_apply_waivers(&w.policy, result);
     }
     result->nsteps = w.env.steps;
-    result->seconds = now_seconds() - start;
+    result->seconds = clock_seconds() - start;
     walk_release(&w);
     return rc;
 }

@@ -3,18 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "harness/base/cleanup.h"
+#include "harness/base/clock.h"
 #include "runner/interrupt.h"
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 char *size_text(uint64_t bytes)
 {
@@ -57,10 +50,10 @@ static void show(void *data, const struct backup_progress *b)
     struct transfer *p = data;
     if (!p->phase || strcmp(p->phase, b->phase) != 0) {
         p->phase = b->phase;
-        p->since = now();
+        p->since = clock_seconds();
     }
     clear(p);
-    double elapsed = now() - p->since;
+    double elapsed = clock_seconds() - p->since;
     _cleanup_free_ char *done = size_text(b->done);
     fprintf(stderr, "%s %s", b->phase, done);
     if (b->total)

@@ -11,11 +11,11 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "harness/base/cleanup.h"
 #include "harness/base/file.h"
+#include "harness/base/clock.h"
 
 int proc_become(const struct proc_user *user)
 {
@@ -87,13 +87,6 @@ static void become_program(const struct proc_options *o, char **env, int out, in
     _exit(127);
 }
 
-static long long now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
-
 static void keep_end(struct str *s, size_t keep)
 {
     if (!keep || s->len <= keep)
@@ -133,9 +126,9 @@ static enum ending wait_for(const struct proc_options *o, pid_t pid, struct poll
 {
     enum ending ending = ENDED;
     bool gone = false;
-    long long deadline = o->timeout_ms ? now_ms() + o->timeout_ms : -1;
+    long long deadline = o->timeout_ms ? clock_ms() + o->timeout_ms : -1;
     while (!gone || fds[OUT].fd >= 0 || fds[ERRORS].fd >= 0) {
-        long long left = deadline < 0 ? -1 : deadline - now_ms();
+        long long left = deadline < 0 ? -1 : deadline - clock_ms();
         if (deadline >= 0 && left <= 0) {
             kill(-pid, SIGKILL);
             return ending == ENDED ? LATE : ending;
@@ -157,7 +150,7 @@ static enum ending wait_for(const struct proc_options *o, pid_t pid, struct poll
         if (fds[CANCEL].revents && ending == ENDED) {
             ending = CANCELLED;
             fds[CANCEL].fd = -1;
-            deadline = now_ms() + 5000;
+            deadline = clock_ms() + 5000;
             kill(-pid, SIGTERM);
         }
     }

@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "harness/base/clock.h"
 #include "harness/base/file.h"
 #include "harness/base/nearest.h"
 #include "harness/base/proc.h"
@@ -694,13 +694,6 @@ static int command_open(const struct source *source, const struct engine *e, con
     return 0;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* A command that ended well must have done what it is for. Once for each direction shows that. */
 static int verify(struct command_migrator *m, const struct revision *r,
                   enum step_direction direction, struct err *err)
@@ -754,10 +747,10 @@ static int command_step(struct migrator *base, const struct revision *r,
     if (!m->source->commands[c]) {
         result.outcome = STEP_MISSING;
     } else {
-        double start = now();
+        double start = clock_seconds();
         if (run_watched(m, c, r, &text, &p, err) < 0)
             return -1;
-        result.seconds = now() - start;
+        result.seconds = clock_seconds() - start;
         if (judge(m, c, r, text, &p, &result, err) < 0 ||
             (result.outcome == STEP_OK && verify(m, r, direction, err) < 0))
             return -1;
@@ -792,10 +785,10 @@ static int command_straight(struct migrator *base, const struct revisions *list,
     _cleanup_proc_result_ struct proc_result p = {0};
     _cleanup_(applied_release) struct applied a = {0};
     _cleanup_free_ char *text = NULL;
-    double start = now();
+    double start = clock_seconds();
     if (run_watched(m, UP_ALL, list->v[list->n - 1], &text, &p, err) < 0)
         return -1;
-    result.seconds = now() - start;
+    result.seconds = clock_seconds() - start;
     if (read_current(m, &a, err) < 0)
         return -1;
     size_t done = 0;

@@ -12,8 +12,8 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "harness/base/clock.h"
 #include "harness/engine/pgsplit.h"
 #include "harness/source/session_state.h"
 #include "harness/source/touched.h"
@@ -617,13 +617,6 @@ static int look_at_touched(const struct step *s, struct err *err)
     return s->touched && worked ? touched_read(s->m->db, &r->touched, err) : 0;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* diesel refuses a file of no bytes, and so has no way back where down.sql is one. */
 static bool is_missing(const struct sql_format *f, const struct section *s)
 {
@@ -654,9 +647,9 @@ static int sql_step(struct migrator *base, const struct revision *r, enum step_d
     if (m->watch)
         touched_watch_begin(m->watch);
     free(TAKE_PTR(m->transaction));
-    double start = now();
+    double start = clock_seconds();
     int rc = run_step(&s, err);
-    result.seconds = now() - start;
+    result.seconds = clock_seconds() - start;
     if (rc < 0 || clean_up(&s, keep_session, err) < 0 || look_at_touched(&s, err) < 0) {
         step_result_release(&result);
         if (!err->file)

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "harness/base/clock.h"
 #include "harness/base/file.h"
 #include "harness/base/str.h"
 
@@ -201,13 +202,6 @@ const char *worker_output(struct worker *w)
 
 /* ---- a call ---- */
 
-static long long now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
-
 static void receive(struct worker *w)
 {
     char buf[65536];
@@ -222,7 +216,7 @@ enum waited { WAITED_LINE, WAITED_ENDED, WAITED_LATE, WAITED_CANCELLED };
 static enum waited wait_for_line(struct worker *w, const char *out, size_t nout, int timeout_ms,
                                  bool cancellable)
 {
-    long long deadline = now_ms() + timeout_ms;
+    long long deadline = clock_ms() + timeout_ms;
     for (;;) {
         drain(w);
         receive(w);
@@ -234,7 +228,7 @@ static enum waited wait_for_line(struct worker *w, const char *out, size_t nout,
             {.fd = w->pidfd, .events = POLLIN},
             {.fd = cancellable ? w->cancel : -1, .events = POLLIN},
         };
-        long long left = timeout_ms < 0 ? -1 : deadline - now_ms();
+        long long left = timeout_ms < 0 ? -1 : deadline - clock_ms();
         if (timeout_ms >= 0 && left <= 0)
             return WAITED_LATE;
         if (poll(fds, ARRAY_LEN(fds), left > INT_MAX ? INT_MAX : (int)left) < 0)
@@ -324,9 +318,9 @@ static int hangs(struct worker *w, int timeout_ms, struct err *err)
     str_clear(&w->output);
     kill(w->pid, SIGUSR1);
     /* a process that is stuck in the kernel, or has another handler, says nothing */
-    for (long long end = now_ms() + GRACE_MS; now_ms() < end && !w->output.len;) {
+    for (long long end = clock_ms() + GRACE_MS; clock_ms() < end && !w->output.len;) {
         struct pollfd p = {.fd = w->printed, .events = POLLIN};
-        poll(&p, 1, (int)(end - now_ms()));
+        poll(&p, 1, (int)(end - clock_ms()));
         drain(w);
     }
     struct timespec rest = {.tv_nsec = 50000000}; /* the dump is several writes */
