@@ -89,13 +89,30 @@ static void ahead_free(struct ahead *a)
     free(a);
 }
 
-void walk_ahead_start(struct walk *w)
+bool walk_may_go_ahead(const struct walk *w)
 {
     const struct check_options *o = w->o;
     /* roles belong to the whole server, so that on somebody's server nothing runs beside the climb;
      * what is ignored is noted in the policy, which is not for two threads */
     bool worth = o->two_threads > 0 || (o->two_threads == 0 && w->n >= WORTH_A_THREAD);
-    if (!worth || o->quick || o->nignores || !scratch_pool_is_private(o->pool))
+    return worth && !o->quick && !o->nignores && scratch_pool_is_private(o->pool);
+}
+
+/* Signals are for the main thread, whose waits they end. */
+int walk_start_thread(pthread_t *ret, void *(*body)(void *), void *data)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(ret, NULL, body, data);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc;
+}
+
+void walk_ahead_start(struct walk *w)
+{
+    const struct check_options *o = w->o;
+    if (!walk_may_go_ahead(w))
         return;
     struct ahead *a = xcalloc(1, sizeof(*a));
     a->graph = w->graph;
@@ -106,15 +123,10 @@ void walk_ahead_start(struct walk *w)
     a->env = w->env;
     a->env.filter = NULL;
     a->env.watch = false;
-    /* signals are for the main thread, whose waits they end */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (pthread_create(&a->thread, NULL, run, a) == 0)
+    if (walk_start_thread(&a->thread, run, a) == 0)
         w->ahead = a;
     else
         ahead_free(a);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 void walk_ahead_finish(struct walk *w, bool *ret_straight, bool *ret_descent)

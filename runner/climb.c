@@ -421,6 +421,7 @@ int walk_climb(struct walk *w, struct err *err)
         }
         if (climb_one(w, i, err) < 0)
             return -1;
+        walk_relay_start(w);
     }
     return 0;
 }

@@ -114,10 +114,10 @@ int line_adopt(struct line_env *env, struct scratch *scratch, struct line **ret,
     return 0;
 }
 
-int line_copy(struct line *from, struct line **ret, struct err *err)
+int line_copy(struct line *from, struct line_env *env, struct line **ret, struct err *err)
 {
     _cleanup_line_ struct line *l = xcalloc(1, sizeof(*l));
-    l->env = from->env;
+    l->env = env ? env : from->env;
     line_close_sessions(from); /* PostgreSQL copies only databases that nobody uses */
     if (check_stop(l->env, err) < 0 || scratch_copy(from->scratch, &l->scratch, err) < 0)
         return -1;

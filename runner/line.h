@@ -6,8 +6,8 @@
  *     line_new(&env, &l, err);                      empty, or as the baseline leaves it
  *     line_step(l, revision, STEP_UP, &result, err);
  *     line_read(l, false, &snapshot, err);
- *     line_copy(l, &copy, err);                     closes l's sessions; they open again when
- * needed line_free(l);                                 drops the database
+ *     line_copy(l, NULL, &copy, err);               closes l's sessions; they open again when needed
+ *     line_free(l);                                 drops the database
  */
 #ifndef BELAY_LINE_H
 #define BELAY_LINE_H
@@ -38,7 +38,8 @@ struct line;
 int line_new(struct line_env *env, struct line **ret, struct err *err);
 /* On a database that is there already; takes the scratch over, also on failure. */
 int line_adopt(struct line_env *env, struct scratch *scratch, struct line **ret, struct err *err);
-int line_copy(struct line *from, struct line **ret, struct err *err);
+/* env: of the copy; NULL: the same as from's. */
+int line_copy(struct line *from, struct line_env *env, struct line **ret, struct err *err);
 /* True when the error speaks of the server, the disk or a signal, not of the revision that ran. */
 bool line_is_environment(const struct err *e);
 /*

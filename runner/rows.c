@@ -6,13 +6,13 @@
 static struct row_digest *row_digest_ref(struct row_digest *d)
 {
     if (d)
-        d->refs++;
+        __atomic_add_fetch(&d->refs, 1, __ATOMIC_RELAXED);
     return d;
 }
 
 static void row_digest_unref(struct row_digest *d)
 {
-    if (!d || --d->refs > 0)
+    if (!d || __atomic_sub_fetch(&d->refs, 1, __ATOMIC_ACQ_REL) > 0)
         return;
     free(d->digest.name);
     digest_sum_release(&d->digest.sum);

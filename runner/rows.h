@@ -12,7 +12,7 @@
 
 #include "harness/data/digest.h"
 
-/* Immutable once it is recorded, and shared. */
+/* Immutable once it is recorded, and shared: counted atomically, for states in two threads. */
 struct row_digest {
     unsigned refs;
     struct digest digest;

@@ -309,7 +309,7 @@ int walk_clean_line(struct walk *w, size_t upto, struct line **ret, struct err *
     if (advance_clean(w, upto, err) < 0)
         return -1;
     if (!w->exclusive)
-        return line_copy(w->clean, ret, err);
+        return line_copy(w->clean, NULL, ret, err);
     *ret = TAKE_PTR(w->clean);
     return 0;
 }

@@ -30,6 +30,8 @@
 #ifndef BELAY_WALK_H
 #define BELAY_WALK_H
 
+#include <pthread.h>
+
 #include "harness/schema/delta.h"
 #include "harness/schema/diff.h"
 #include "runner/line.h"
@@ -110,6 +112,7 @@ struct walk {
     size_t nnoise, noise_cap;
     size_t done, total;  /* for the progress line */
     struct ahead *ahead; /* what runs at the same time, or NULL */
+    struct relay *relay;
     struct walk_rows rows;
 };
 
@@ -138,6 +141,23 @@ void walk_ahead_start(struct walk *w); /* does nothing when it does not pay, or 
  * was every stop from S(n) down to S(segment). Adds the steps that count to w. */
 void walk_ahead_finish(struct walk *w, bool *ret_straight, bool *ret_descent);
 void walk_ahead_free(struct walk *w); /* tells it to stop, and waits */
+/* Whether the walk is one to run things beside. */
+bool walk_may_go_ahead(const struct walk *w);
+int walk_start_thread(pthread_t *ret, void *(*run)(void *),
+                      void *data); /* without signals; 0: it runs */
+
+/*
+ * With rows the descent needs those of the climb. What is left of the second thread's time goes to its lower
+ * part: once three quarters are climbed, a copy of the line goes down from there while the climb goes on. Where the
+ * descent from the end arrives at the same state, to the row, and the copy met what was recorded at every stop, the
+ * rest has been descended. Otherwise it is forgotten, as above.
+ */
+void walk_relay_start(struct walk *w); /* when the line has come to where it pays */
+/* The descent is at S(from), where the line holds what is given. True: it is done, down to S(to); the steps are added to
+ * w. */
+bool walk_relay_take(struct walk *w, size_t from, size_t to, const struct snapshot *state,
+                     const struct row_state *rows, const struct row_state *actual);
+void walk_relay_free(struct walk *w); /* tells it to stop, and waits */
 
 /* ---- findings ---- */
 
@@ -191,6 +211,11 @@ int walk_reset_server(struct walk *w, struct err *err);
 int walk_new_line(struct walk *w, size_t upto, struct line **ret, struct err *err);
 /* A line at the clean S(upto), for any use. In exclusive mode it takes the place of w->line. */
 int walk_clean_line(struct walk *w, size_t upto, struct line **ret, struct err *err);
+/* The rows of a stop of the descent are read. *ret: what to compare, what the step touched and what the revision had
+ * changed on the way up: in names, or NULL for all. */
+int walk_read_stop(struct walk *w, struct line *l, size_t i, const struct step_result *s,
+                   struct row_state *actual, struct strv *names, const struct strv **ret,
+                   struct err *err);
 /* Replaces the line by a clean one at S(upto), which must be the recorded state. */
 int walk_restore(struct walk *w, size_t upto, struct err *err);
 

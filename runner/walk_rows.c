@@ -355,7 +355,7 @@ int walk_empty_line(struct walk *w, size_t upto, struct line **ret, struct err *
             return -1;
     }
     if (!w->exclusive)
-        return line_copy(x->empty, ret, err);
+        return line_copy(x->empty, NULL, ret, err);
     *ret = TAKE_PTR(x->empty);
     return 0;
 }
