@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libpq-fe.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -16,6 +18,8 @@
 
 /* First key of the advisory lock, "blay"; the second is made of the database's name. */
 #define LOCK_CLASS "1651270009"
+
+enum { ORPHAN_MS = 2000, ORPHAN_STEP_MS = 50 };
 
 struct deploy_lock {
     struct db *db; /* PostgreSQL */
@@ -172,7 +176,7 @@ static int postgres_take(const char *url, struct deploy_lock *l, char **ret_hold
 /* ---- SQLite ---- */
 
 /* /proc/locks knows which process holds a flock: "1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF". */
-static char *flock_holder(const struct stat *st)
+static int flock_holder(const struct stat *st)
 {
     _cleanup_fclose_ FILE *f = fopen("/proc/locks", "re");
     char line[256];
@@ -182,9 +186,28 @@ static char *flock_holder(const struct stat *st)
         int pid;
         if (sscanf(line, "%*s %15s %*s %*s %d %63s", kind, &pid, file) == 3 &&
             strcmp(kind, "FLOCK") == 0 && str_ends(file, inode))
-            return xasprintf("process %d", pid);
+            return pid;
     }
-    return xstrdup("another process");
+    return 0; /* or it is in another container */
+}
+
+/*
+ * 1: taken, 0: *ret_holder has it, as far as it is known. What a killed process had opened may live on for a moment in a
+ * child that it was about to start: a lock without a living holder is waited for.
+ */
+static int take_flock(int fd, const struct stat *st, int *ret_holder)
+{
+    for (int waited = 0;; waited += ORPHAN_STEP_MS) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return 1;
+        if (errno != EWOULDBLOCK)
+            return -1;
+        *ret_holder = flock_holder(st);
+        bool lives = *ret_holder > 0 && (kill(*ret_holder, 0) == 0 || errno == EPERM);
+        if (lives || waited >= ORPHAN_MS)
+            return 0;
+        nanosleep(&(struct timespec){.tv_nsec = ORPHAN_STEP_MS * 1000000L}, NULL);
+    }
 }
 
 static int sqlite_take(const char *url, struct deploy_lock *l, char **ret_holder, struct err *err)
@@ -203,12 +226,13 @@ static int sqlite_take(const char *url, struct deploy_lock *l, char **ret_holder
     struct stat st;
     if (l->fd < 0 || fstat(l->fd, &st) < 0)
         return err_errno(err, "cannot open %s", l->path);
-    if (flock(l->fd, LOCK_EX | LOCK_NB) == 0)
-        return 1;
-    if (errno != EWOULDBLOCK)
+    int holder = 0, taken = take_flock(l->fd, &st, &holder);
+    if (taken < 0)
         return err_errno(err, "cannot lock %s", l->path);
+    if (taken)
+        return 1;
     l->made = false;
-    *ret_holder = flock_holder(&st);
+    *ret_holder = holder > 0 ? xasprintf("process %d", holder) : xstrdup("another process");
     return 0;
 }
 

@@ -99,6 +99,32 @@ START_TEST(the_lock_of_a_killed_process_is_free)
 }
 END_TEST
 
+/* Between fork() and exec() a child holds what its parent had opened. */
+START_TEST(a_lock_that_lives_on_in_a_child_of_a_killed_process_is_waited_for)
+{
+    int ready[2];
+    pid_t orphan;
+    begin(0);
+    ck_assert_int_eq(pipe(ready), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        int rc = deploy_lock_take(engine_of(0), scratch_url(f.scratch), &lock, &holder, &err);
+        pid_t mine = rc == 1 ? fork() : -1;
+        if (mine == 0) {
+            usleep(300000);
+            _exit(0);
+        }
+        _exit(write(ready[1], &mine, sizeof(mine)) != sizeof(mine));
+    }
+    ck_assert_int_eq(read(ready[0], &orphan, sizeof(orphan)), sizeof(orphan));
+    ck_assert_int_gt(orphan, 0);
+    waitpid(child, NULL, 0);
+    ck_assert_int_eq(take(0, &second), 1);
+    close(ready[0]);
+    end();
+}
+END_TEST
+
 START_TEST(a_lock_that_was_lost_with_its_session_is_noticed)
 {
     struct db *db = NULL;
@@ -160,6 +186,7 @@ int main(void)
     SUITE_ADD_LOOP(s, a_lock_is_taken_once_and_free_again_afterwards, 2);
     SUITE_ADD_LOOP(s, another_database_has_a_lock_of_its_own, 2);
     SUITE_ADD_LOOP(s, the_lock_of_a_killed_process_is_free, 2);
+    SUITE_ADD(s, a_lock_that_lives_on_in_a_child_of_a_killed_process_is_waited_for);
     SUITE_ADD(s, a_lock_that_was_lost_with_its_session_is_noticed);
     SUITE_ADD(s, a_missing_sqlite_file_leaves_nothing_behind);
     SUITE_ADD(s, a_database_that_is_not_there_is_an_error);
