@@ -2,10 +2,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "backup/copy_impl.h"
 #include "backup/sqlite_copy.h"
+#include "harness/base/clock.h"
 #include "harness/engine/url.h"
 
 enum { LOCK_TIMEOUT_MS = 10000 };
@@ -25,13 +25,6 @@ void copy_result_release(struct copy_result *r)
     strv_release(&r->read);
     strv_release(&r->notes);
     *r = (struct copy_result){0};
-}
-
-double copy_clock(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 static char *server_name(const struct engine *e, const char *version)
@@ -244,7 +237,7 @@ int copy_make(const struct copy_options *options, struct scratch_pool *pool, str
 {
     struct copy_options o = *options;
     _cleanup_(copy_result_release) struct copy_result result = {0};
-    double start = copy_clock();
+    double start = clock_seconds();
     o.jobs = backup_jobs(o.jobs);
     o.lock_timeout_ms = o.lock_timeout_ms ? o.lock_timeout_ms : LOCK_TIMEOUT_MS;
     struct copying c = {
@@ -253,7 +246,7 @@ int copy_make(const struct copy_options *options, struct scratch_pool *pool, str
     if (rc == 0) {
         for (size_t i = 0; i < c.summary.notes.n; i++)
             strv_add(&result.notes, c.summary.notes.v[i]);
-        result.seconds = copy_clock() - start;
+        result.seconds = clock_seconds() - start;
         *ret = TAKE_PTR(c.scratch);
         *ret_result = result;
         result = (struct copy_result){0};

@@ -28,7 +28,4 @@ int copy_must_equal(const struct load *l, const struct backup_engine *e, struct 
 /* Fills in the result's tables and rows. */
 void copy_count(struct copying *c, const struct manifest *m);
 
-/* Seconds of a clock that only runs forward. */
-double copy_clock(void);
-
 #endif

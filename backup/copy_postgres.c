@@ -20,6 +20,7 @@
 #include "backup/copy_impl.h"
 #include "backup/postgres_load.h"
 #include "backup/postgres_source.h"
+#include "harness/base/clock.h"
 #include "harness/base/file.h"
 #include "harness/engine/postgres_copy.h"
 
@@ -196,7 +197,7 @@ static int read_source(struct pg_copying *p, struct canceller **canceller, struc
     if (pg_source_open(&p->source, o->from, err) < 0 ||
         canceller_start(&p->source.db, 1, &o->control, canceller, err) < 0)
         return -1;
-    double start = copy_clock();
+    double start = clock_seconds();
     meter_phase(c->meter, "locks", 0);
     if (pg_source_freeze(&p->source, o->lock_timeout_ms, err) < 0)
         return -1;
@@ -208,7 +209,7 @@ static int read_source(struct pg_copying *p, struct canceller **canceller, struc
         pg_source_sequences(&p->source, &p->sequences, err) < 0)
         return -1;
     pg_source_take_digests(&p->source, &c->manifest);
-    c->result->reading = copy_clock() - start;
+    c->result->reading = clock_seconds() - start;
     return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "backup/copy_impl.h"
 #include "backup/sqlite_copy.h"
 #include "backup/sqlite_source.h"
+#include "harness/base/clock.h"
 #include "harness/engine/url.h"
 #include "harness/schema/schema.h"
 
@@ -91,12 +92,12 @@ int copy_sqlite(struct copying *c, struct err *err)
     _cleanup_free_ char *frozen = sqlite_url_frozen(path);
     c->manifest.engine = xstrdup(engine_name(&engine_sqlite));
     c->manifest.digest_version = DIGEST_VERSION;
-    double start = copy_clock();
+    double start = clock_seconds();
     if (sqlite_source_open(&source, o->from, o->lock_timeout_ms, err) < 0 ||
         read_all(c, &source, path, err) < 0)
         return -1;
     sqlite_source_close(&source);
-    c->result->reading = copy_clock() - start;
+    c->result->reading = clock_seconds() - start;
     if (check_copy(c, frozen, !source.locked, err) < 0)
         return -1;
     say_what_was_read(c, source.locked);

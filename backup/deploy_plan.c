@@ -26,19 +26,6 @@ static char *revision_names(const struct revisions *l)
     return strv_join(&ids, ",");
 }
 
-/* The applied revisions that nothing applied follows. */
-static void last_of(const struct graph *g, const struct revisions *current, struct revisions *ret)
-{
-    for (size_t i = 0; i < graph_size(g); i++) {
-        struct revision *r = graph_at(g, i);
-        bool last = revisions_has(current, r);
-        for (size_t k = 0; last && k < r->ndown; k++)
-            last = !revisions_has(current, r->down[k]);
-        if (last)
-            revisions_add(ret, r);
-    }
-}
-
 /* ---- where to ---- */
 
 static bool is_new_file(const struct deploy_options *o)
@@ -77,7 +64,7 @@ int deploy_make_plan(struct deploy *d, struct err *err)
         return -1;
     }
     graph_upgrade_path(g, &d->current, &d->targets, &d->list);
-    last_of(g, &d->current, &last);
+    graph_last(g, &d->current, &last);
     free(d->entry->from);
     free(d->entry->to);
     d->entry->from = revision_names(&last);

@@ -25,7 +25,6 @@ int deploy_current(const struct deploy *d, struct revisions *ret, struct strv *r
                    bool *ret_tracked, struct err *err)
 {
     const struct graph *g = source_graph(d->o->source);
-    _cleanup_strv_ struct strv ids = {0};
     _cleanup_(cleanup_migrator_close) struct migrator *m = NULL;
     bool tracked = false;
     if (is_tracked(d, &tracked, err) < 0)
@@ -37,19 +36,9 @@ int deploy_current(const struct deploy *d, struct revisions *ret, struct strv *r
         *ret = (struct revisions){.complete = true};
         return 0;
     }
-    if (migrator_open_own(d->o->source, d->o->engine, d->url, DB_OPEN_READONLY, &m, err) < 0 ||
-        migrator_current(m, &ids, err) < 0)
-        return -1;
-    revisions_release(ret);
-    *ret = (struct revisions){.complete = true};
-    for (size_t i = 0; i < ids.n; i++) {
-        struct revision *r = graph_find(g, ids.v[i]);
-        if (r)
-            revisions_add(ret, r);
-        else
-            strv_add(ret_unknown, ids.v[i]);
-    }
-    return 0;
+    return migrator_open_own(d->o->source, d->o->engine, d->url, DB_OPEN_READONLY, &m, err) < 0
+               ? -1
+               : migrator_applied(m, g, ret, ret_unknown, err);
 }
 
 bool deploy_same_revisions(const struct revisions *a, const struct revisions *b)

@@ -54,7 +54,7 @@ static void find_revisions(const struct database *d, struct strv *ret)
     }
     if (state.tracking != TRACKING_YES)
         return;
-    database_last(source_graph(d->source), &state.current, &last);
+    graph_last(source_graph(d->source), &state.current, &last);
     for (size_t i = 0; i < last.n; i++)
         strv_add(ret, last.v[i]->id);
     for (size_t i = 0; i < state.unknown.n; i++)

@@ -159,7 +159,7 @@ static int resolve_end(struct cli *cli, const struct graph *g, const char *text,
     }
     if (!is_current)
         return graph_resolve(g, text, *looked ? &state->current : NULL, ret, err);
-    database_last(g, &state->current, ret);
+    graph_last(g, &state->current, ret);
     return 0;
 }
 
@@ -213,7 +213,7 @@ int cmd_history(struct cli *cli, struct err *err)
         if (resolve_end(cli, g, "current", &looked, &state, &unused, err) < 0)
             return -1;
     }
-    database_last(g, &state.current, &last);
+    graph_last(g, &state.current, &last);
     for (size_t i = n; i-- > 0;)
         if (marks[i])
             revisions_add(&list, graph_at(g, i));
@@ -297,7 +297,7 @@ int cmd_current(struct cli *cli, struct err *err)
         return err_hint(err, "\"belay upgrade\" makes it");
     }
     const struct graph *g = source_graph(d.source);
-    database_last(g, &s.current, &last);
+    graph_last(g, &s.current, &last);
     bool at_fault = s.tracking == TRACKING_MISSING || s.unknown.n;
     if (json)
         return current_json(&d, &s, &last, err) < 0 ? -1 : at_fault ? EXIT_FINDINGS : EXIT_CLEAN;

@@ -125,7 +125,7 @@ int cmd_stamp(struct cli *cli, struct err *err)
         return fits < 0 ? -1 : EXIT_FINDINGS;
     if (database_migrator(&d, DB_OPEN_DEFAULT, &m, err) < 0 || migrator_stamp(m, &heads, err) < 0)
         return -1;
-    database_last(g, &heads, &last);
+    graph_last(g, &heads, &last);
     _cleanup_free_ char *names = verb_names(&last);
     if (!settings_on(&cli->settings, OPT_QUIET))
         printf("stamped %s\n", names);

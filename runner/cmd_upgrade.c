@@ -101,7 +101,7 @@ static void print_where(const struct database *d, FILE *to)
         fprintf(stderr, "what is applied now cannot be read: %s\n", why);
         return;
     }
-    database_last(source_graph(d->source), &s.current, &last);
+    graph_last(source_graph(d->source), &s.current, &last);
     _cleanup_free_ char *names = verb_names(&last);
     fflush(stdout);
     fprintf(to, "applied now: %s\n", names);
@@ -194,9 +194,9 @@ static int run_steps(const struct database *d, struct migrator **m, const struct
     _cleanup_revisions_ struct revisions current = {0}, last = {0};
     _cleanup_strv_ struct strv unknown = {0};
     const struct graph *g = source_graph(d->source);
-    if (database_current(*m, g, &current, &unknown, err) < 0)
+    if (migrator_applied(*m, g, &current, &unknown, err) < 0)
         return -1;
-    database_last(g, &current, &last);
+    graph_last(g, &current, &last);
     _cleanup_free_ char *names = verb_names(&last);
     printf("applied now: %s\n", names);
     return EXIT_CLEAN;
@@ -224,7 +224,7 @@ int cmd_upgrade(struct cli *cli, struct err *err)
     graph_upgrade_path(g, &s.current, &targets, &list);
     if (!list.n) {
         _cleanup_revisions_ struct revisions last = {0};
-        database_last(g, &s.current, &last);
+        graph_last(g, &s.current, &last);
         _cleanup_free_ char *names = verb_names(&last);
         if (!settings_on(&cli->settings, OPT_QUIET))
             printf("nothing to upgrade; applied now: %s\n", names);

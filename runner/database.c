@@ -139,7 +139,7 @@ int database_look(const struct database *d, struct database_state *ret, struct e
         db_close(TAKE_PTR(db));
         s.tracking = TRACKING_YES;
         if (database_migrator(d, DB_OPEN_READONLY, &m, err) < 0 ||
-            database_current(m, source_graph(d->source), &s.current, &s.unknown, err) < 0)
+            migrator_applied(m, source_graph(d->source), &s.current, &s.unknown, err) < 0)
             return -1;
     }
     *ret = s;
@@ -161,37 +161,6 @@ int database_migrator(const struct database *d, unsigned db_flags, struct migrat
                       struct err *err)
 {
     return migrator_open_own(d->source, d->engine, d->url, db_flags, ret, err);
-}
-
-int database_current(struct migrator *m, const struct graph *g, struct revisions *ret,
-                     struct strv *ret_unknown, struct err *err)
-{
-    _cleanup_strv_ struct strv ids = {0};
-    if (migrator_current(m, &ids, err) < 0)
-        return -1;
-    revisions_release(ret);
-    *ret = (struct revisions){.complete = true};
-    strv_release(ret_unknown);
-    for (size_t i = 0; i < ids.n; i++) {
-        struct revision *r = graph_find(g, ids.v[i]);
-        if (r)
-            revisions_add(ret, r);
-        else
-            strv_add(ret_unknown, ids.v[i]);
-    }
-    return 0;
-}
-
-void database_last(const struct graph *g, const struct revisions *current, struct revisions *ret)
-{
-    for (size_t i = 0; i < graph_size(g); i++) {
-        struct revision *r = graph_at(g, i);
-        bool last = revisions_has(current, r);
-        for (size_t k = 0; last && k < r->ndown; k++)
-            last = !revisions_has(current, r->down[k]);
-        if (last)
-            revisions_add(ret, r);
-    }
 }
 
 int database_unknown(const struct database *d, const struct strv *unknown, struct err *err)

@@ -57,15 +57,8 @@ int database_schema(const struct database *d, struct snapshot **ret, struct err 
 int database_migrator(const struct database *d, unsigned db_flags, struct migrator **ret,
                       struct err *err);
 
-/* Fills list with what m says is applied, and with what the project does not have. */
-int database_current(struct migrator *m, const struct graph *g, struct revisions *ret,
-                     struct strv *ret_unknown, struct err *err);
-
 /* Takes what belay.yaml ignores out of a snapshot. data: a struct cli; for struct line_env too. */
 int database_filter(void *cli, struct snapshot **s, struct err *err);
-
-/* Applied revisions that no other applied one follows. */
-void database_last(const struct graph *g, const struct revisions *current, struct revisions *ret);
 
 /* The version table names versions that the project does not have: says so, with what they may
  * have been meant to be. */

@@ -57,7 +57,7 @@ static void add_place(struct fit *f, const struct graph *g, const struct revisio
     struct place *p = &f->places[f->n++];
     const struct revisions applied = {.v = list->v, .n = n};
     *p = (struct place){.napplied = n};
-    database_last(g, &applied, &p->heads);
+    graph_last(g, &applied, &p->heads);
     compare(expected, found, p);
 }
 

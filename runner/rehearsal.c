@@ -3,16 +3,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "harness/base/clock.h"
 #include "runner/database.h"
-
-static double now_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static void progress(struct rehearse *h, const char *phase, const char *revision)
 {
@@ -43,7 +36,7 @@ static char *names_of(const struct rehearse *h, const struct revisions *applied)
 {
     _cleanup_revisions_ struct revisions last = {0};
     struct str s = {0};
-    database_last(h->walk.graph, applied, &last);
+    graph_last(h->walk.graph, applied, &last);
     for (size_t i = 0; i < last.n; i++)
         str_addf(&s, "%s%s", i ? ", " : "", last.v[i]->id);
     if (!last.n)
@@ -70,7 +63,7 @@ static int find_pending(struct rehearse *h, struct err *err)
         _cleanup_(cleanup_migrator_close) struct migrator *m = NULL;
         if (migrator_open(o->source, o->engine, scratch_url(h->copy), DB_OPEN_SCRATCH, &proof, &m,
                           err) < 0 ||
-            database_current(m, h->walk.graph, &current, &unknown, err) < 0)
+            migrator_applied(m, h->walk.graph, &current, &unknown, err) < 0)
             return -1;
     }
     if (unknown.n)
@@ -416,7 +409,7 @@ int rehearsal_run(const struct rehearsal_options *options, struct rehearsal *ret
     const struct check_options *o = &options->check;
     struct rehearse h = {.o = options, .result = ret, .copy = options->copy};
     struct walk *w = &h.walk;
-    double start = now_seconds();
+    double start = clock_seconds();
     *w = (struct walk){.o = o, .graph = source_graph(o->source), .result = &ret->check};
     w->n = graph_size(w->graph);
     w->deltas = xcalloc(w->n, sizeof(*w->deltas));
@@ -446,7 +439,7 @@ int rehearsal_run(const struct rehearsal_options *options, struct rehearsal *ret
     ret->check.interrupted = rc < 0 && err->code == ERR_INTERRUPTED;
     finish(&h, rc);
     ret->check.nsteps = w->env.steps;
-    ret->check.seconds = now_seconds() - start;
+    ret->check.seconds = clock_seconds() - start;
     rehearse_release(&h);
     return rc;
 }

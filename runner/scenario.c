@@ -98,7 +98,7 @@ static int move(struct play *p, const struct scenario_step *step, enum step_dire
     _cleanup_(cleanup_migrator_close) struct migrator *m = NULL;
     _cleanup_revisions_ struct revisions current = {0}, targets = {0}, list = {0};
     _cleanup_strv_ struct strv unknown = {0};
-    if (open_migrator(p, &m, err) < 0 || database_current(m, g, &current, &unknown, err) < 0)
+    if (open_migrator(p, &m, err) < 0 || migrator_applied(m, g, &current, &unknown, err) < 0)
         return -1;
     int rc = graph_resolve(g, step->text, &current, &targets, err);
     if (rc == 0 && direction == STEP_UP)
@@ -127,7 +127,7 @@ static int stamp(struct play *p, const struct scenario_step *step, struct err *e
     _cleanup_(cleanup_migrator_close) struct migrator *m = NULL;
     _cleanup_revisions_ struct revisions current = {0}, targets = {0};
     _cleanup_strv_ struct strv unknown = {0};
-    if (open_migrator(p, &m, err) < 0 || database_current(m, g, &current, &unknown, err) < 0)
+    if (open_migrator(p, &m, err) < 0 || migrator_applied(m, g, &current, &unknown, err) < 0)
         return -1;
     if (graph_resolve(g, step->text, &current, &targets, err) < 0)
         return err_at(err, p->scenario->path, step->line, 0);
@@ -382,9 +382,9 @@ static int expect_revisions(struct play *p, const struct scenario_step *s, struc
     _cleanup_strv_ struct strv ids = {0}, wanted = {0};
     if (!s->revisions.n)
         return 0;
-    if (open_migrator(p, &m, err) < 0 || database_current(m, g, &current, &ids, err) < 0)
+    if (open_migrator(p, &m, err) < 0 || migrator_applied(m, g, &current, &ids, err) < 0)
         return -1;
-    database_last(g, &current, &last);
+    graph_last(g, &current, &last);
     for (size_t i = 0; i < last.n; i++)
         strv_add(&ids, last.v[i]->id);
     for (size_t i = 0; i < s->revisions.n; i++)

@@ -390,6 +390,18 @@ bool *graph_applied(const struct graph *g, const struct revisions *current)
     return marks;
 }
 
+void graph_last(const struct graph *g, const struct revisions *current, struct revisions *ret)
+{
+    for (size_t i = 0; i < graph_size(g); i++) {
+        struct revision *r = graph_at(g, i);
+        bool last = revisions_has(current, r);
+        for (size_t k = 0; last && k < r->ndown; k++)
+            last = !revisions_has(current, r->down[k]);
+        if (last)
+            revisions_add(ret, r);
+    }
+}
+
 void graph_upgrade_path(const struct graph *g, const struct revisions *current,
                         const struct revisions *targets, struct revisions *ret)
 {

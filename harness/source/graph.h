@@ -102,6 +102,9 @@ int graph_resolve(const struct graph *g, const char *target, const struct revisi
 int graph_resolve_one(const struct graph *g, const char *target, const struct revisions *current,
                       struct revision **ret, struct err *err);
 
+/* The applied revisions that no other applied one follows. */
+void graph_last(const struct graph *g, const struct revisions *current, struct revisions *ret);
+
 /* The revisions to upgrade, in order, so that every target and all it needs is applied. */
 void graph_upgrade_path(const struct graph *g, const struct revisions *current,
                         const struct revisions *targets, struct revisions *ret);

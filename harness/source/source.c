@@ -249,3 +249,22 @@ void migrator_cancel(struct migrator *m)
 {
     m->source->ops->cancel(m);
 }
+
+int migrator_applied(struct migrator *m, const struct graph *g, struct revisions *ret,
+                     struct strv *ret_unknown, struct err *err)
+{
+    _cleanup_strv_ struct strv ids = {0};
+    if (migrator_current(m, &ids, err) < 0)
+        return -1;
+    revisions_release(ret);
+    *ret = (struct revisions){.complete = true};
+    strv_release(ret_unknown);
+    for (size_t i = 0; i < ids.n; i++) {
+        struct revision *r = graph_find(g, ids.v[i]);
+        if (r)
+            revisions_add(ret, r);
+        else
+            strv_add(ret_unknown, ids.v[i]);
+    }
+    return 0;
+}

@@ -210,6 +210,10 @@ int migrator_straight(struct migrator *m, const struct revisions *list, size_t *
  */
 int migrator_current(struct migrator *m, struct strv *ret, struct err *err);
 
+/* The same as revisions of the graph, and apart from them what it does not know; both are replaced. */
+int migrator_applied(struct migrator *m, const struct graph *g, struct revisions *ret,
+                     struct strv *ret_unknown, struct err *err);
+
 /*
  * Makes the version table say that exactly these revisions and what they need are applied, and runs
  * nothing else; versions that the graph does not know go. Empty: base. golang-migrate's mark of a
