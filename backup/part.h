@@ -3,7 +3,7 @@
  * at the first end of a row past PART_TARGET stored bytes (or PART_RAW plain ones), so that it stays
  * well below BUNDLE_PART_MAX unless a single row is larger.
  *
- * Writing, one struct part_writer a thread (about 4 MB at level 3):
+ * Writing, one struct part_writer a thread (about 6 MB at level 3, and the part):
  *
  *     struct part_writer *p;
  *     part_writer_new(w, 3, &p, err);
