@@ -60,7 +60,8 @@ void deploy_differences_release(struct deploy_differences *l);
 bool deploy_is_old(const struct deploy_differences *l);
 /* Drops version tables that were not there before and hold nothing: opening a migrator made them. */
 int deploy_drop_version_tables(const struct deploy *d, struct err *err);
-/* everything: also of tables that the deploy did not write to, so that others is filled in. */
+/* everything: also of tables that the deploy did not write to, so that others is filled in. Otherwise rows are read
+ * only where the schema and the revisions are the old ones. */
 int deploy_compare_old(const struct deploy *d, bool everything, struct deploy_differences *ret,
                        struct err *err);
 /* PostgreSQL: the tables whose rows are not the old ones, in the database of that URL; without version tables. */

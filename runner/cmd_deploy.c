@@ -128,24 +128,28 @@ static json_t *entry_json(const struct deploy_entry *e)
     return j;
 }
 
-static int print_result_json(const struct deploy_result *r, struct err *err)
+/* outcome: outcome_name(), or "aborted" when there is none. */
+static int print_result_json(const struct deploy_result *r, const char *outcome,
+                             const struct err *failure, int code, struct err *err)
 {
     json_t *j = json_object(), *words = json_array(), *phases = json_object();
     for (size_t i = 0; i < r->words.n; i++)
         json_array_append_new(words, report_string(r->words.v[i]));
     for (size_t i = 0; i < r->nphases; i++)
         json_object_set_new(phases, r->phases[i].name, json_real(r->phases[i].seconds));
-    json_object_set_new(j, "outcome", json_string(outcome_name(r->outcome)));
-    json_object_set_new(j, "exit", json_integer(exit_for(r->outcome)));
+    json_object_set_new(j, "outcome", json_string(outcome));
+    json_object_set_new(j, "exit_code", json_integer(code));
     json_object_set_new(j, "deploy", entry_json(&r->entry));
-    json_object_set_new(j, "failure", report_string(r->failure.message));
-    json_object_set_new(j, "file", report_string(r->failure.file));
-    json_object_set_new(j, "hint", report_string(r->failure.hint));
+    json_object_set_new(j, "failure", report_string(failure->message));
+    json_object_set_new(j, "file", report_string(failure->file));
+    json_object_set_new(j, "line", failure->line ? json_integer(failure->line) : json_null());
+    json_object_set_new(j, "hint", report_string(failure->hint));
+    json_object_set_new(j, "details", report_string(failure->trace));
     json_object_set_new(j, "holder", report_string(r->holder));
     json_object_set_new(j, "exported", report_string(r->exported));
     json_object_set_new(j, "words", words);
     json_object_set_new(j, "seconds", phases);
-    return verb_print_json("deploy", j, err);
+    return verb_print_json("belay-deploy", j, err);
 }
 
 /* ---- deploy ---- */
@@ -234,6 +238,14 @@ static char *size_text(uint64_t bytes)
                             : xasprintf("%llu MB", (unsigned long long)bytes >> 20);
 }
 
+static int plan_sql(const struct database *d, const struct deploy_plan *p, char **ret,
+                    struct err *err)
+{
+    struct revisions list = p->list;
+    list.complete = false;
+    return source_sql(d->source, d->engine, &list, STEP_UP, ret, err);
+}
+
 static void print_plan(const struct database *d, const struct deploy_options *o,
                        const struct deploy_plan *p)
 {
@@ -254,22 +266,54 @@ static void print_plan(const struct database *d, const struct deploy_options *o,
            p->bundle_seconds + 0.5, p->restore_seconds + 0.5);
     _cleanup_free_ char *sql = NULL;
     _cleanup_err_ struct err why = {0};
-    struct revisions list = p->list;
-    list.complete = false;
-    if (source_sql(d->source, d->engine, &list, STEP_UP, &sql, &why) < 0)
+    if (plan_sql(d, p, &sql, &why) < 0)
         printf("SQL        not known without a database: %s\n", why.message);
     else
         printf("SQL\n%s", sql);
+}
+
+static int print_plan_json(const struct database *d, const struct deploy_options *o,
+                           const struct deploy_plan *p, const struct err *against, struct err *err)
+{
+    json_t *j = json_object(), *pending = json_array();
+    for (size_t i = 0; i < p->list.n; i++)
+        json_array_append_new(pending, verb_json(p->list.v[i]));
+    _cleanup_free_ char *sql = NULL;
+    _cleanup_err_ struct err why = {0};
+    plan_sql(d, p, &sql, &why);
+    json_object_set_new(j, "database", report_string(d->shown));
+    json_object_set_new(j, "from", report_string(p->from));
+    json_object_set_new(j, "to", report_string(p->to));
+    json_object_set_new(j, "bundles", report_string(o->dir));
+    json_object_set_new(j, "pending", pending);
+    json_object_set_new(j, "bytes", json_integer((json_int_t)p->bytes));
+    json_object_set_new(j, "bundle_bytes", json_integer((json_int_t)p->bundle_bytes));
+    json_object_set_new(j, "bundle_seconds", json_real(p->bundle_seconds));
+    json_object_set_new(j, "restore_seconds", json_real(p->restore_seconds));
+    json_object_set_new(j, "sql", report_string(sql));
+    json_object_set_new(j, "against", report_string(against->message));
+    json_object_set_new(j, "details", report_string(against->trace));
+    return verb_print_json("belay-deploy-plan", j, err);
 }
 
 /* What there is to be said against it comes after the plan. */
 static int dry_run(const struct database *d, const struct deploy_options *o, struct err *err)
 {
     struct deploy_plan plan = {0};
+    bool json = false;
+    if (verb_wants_json(d->cli, &json, err) < 0)
+        return -1;
     int rc = deploy_plan(o, &plan, err);
     live_clear(); /* before the plan is printed */
-    if (plan.to)
+    if (plan.to && json) {
+        _cleanup_err_ struct err lost = {0};
+        if (print_plan_json(d, o, &plan, err, &lost) < 0) {
+            err_move(err, &lost);
+            rc = -1;
+        }
+    } else if (plan.to) {
         print_plan(d, o, &plan);
+    }
     deploy_plan_release(&plan);
     return rc;
 }
@@ -281,6 +325,17 @@ static int refused(const struct err *err)
     if (err->trace)
         error_print_trace(err);
     return EXIT_FINDINGS;
+}
+
+/* Nothing was changed. A report tells it, too: r is NULL for a dry run, which has another one. */
+static int not_begun(const struct cli *cli, const struct deploy_result *r, struct err *err)
+{
+    int code = err->code == ERR_SOURCE ? EXIT_FINDINGS : exit_code_for(err->code);
+    bool json = false;
+    _cleanup_err_ struct err ignored = {0}; /* the first error says more */
+    if (r && verb_wants_json(cli, &json, &ignored) == 0 && json)
+        print_result_json(r, "aborted", err, code, &ignored);
+    return err->code == ERR_SOURCE ? refused(err) : -1;
 }
 
 /* Waits for a server that is not up yet, and for a lock that somebody else holds. */
@@ -338,7 +393,8 @@ static int finish(struct cli *cli, const struct database *d, struct deploy_resul
     if (verb_wants_json(cli, &json, err) < 0)
         return -1;
     if (json) {
-        if (print_result_json(r, err) < 0)
+        if (print_result_json(r, outcome_name(r->outcome), &r->failure, exit_for(r->outcome), err) <
+            0)
             return -1;
     } else {
         print_result(d, r);
@@ -357,7 +413,7 @@ static int deploy(struct cli *cli, struct err *err)
                  : deploy_waiting(&g.database, &g.options, &g.result, err);
     live_clear();
     if (rc < 0)
-        return err->code == ERR_SOURCE ? refused(err) : -1;
+        return not_begun(cli, dry ? NULL : &g.result, err);
     return dry ? EXIT_CLEAN : finish(cli, &g.database, &g.result, err);
 }
 
@@ -449,7 +505,7 @@ int cmd_status(struct cli *cli, struct err *err)
         for (size_t i = 0; i < list.n; i++)
             json_array_append_new(array, entry_json(&list.v[i]));
         json_object_set_new(members, "deploys", array);
-        return verb_print_json("status", members, err) < 0 ? -1 : EXIT_CLEAN;
+        return verb_print_json("belay-status", members, err) < 0 ? -1 : EXIT_CLEAN;
     }
     if (!list.n)
         printf("no deploys in %s\n", dir);

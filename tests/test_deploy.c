@@ -12,6 +12,7 @@
 
 #include "tests/alembic_project.h"
 #include "tests/deploy_world.h"
+#include "tests/report_keys.h"
 #include "tests/suite.h"
 
 /* ---- going well ---- */
@@ -644,18 +645,68 @@ START_TEST(status_tells_every_deploy_newest_first)
 }
 END_TEST
 
-START_TEST(the_report_is_json_where_that_is_wanted)
+static json_t *report_of(const struct world *w, const char *args, int status)
 {
-    struct world w;
-    world_open(&w, FOLDER, two_changes);
-    _cleanup_run_ struct run r = belay(&w, "deploy --probe=false --format json");
+    _cleanup_run_ struct run r = belay(w, args);
+    ck_assert_msg(r.r.status == status, SAID, SAID_ARGS(w, args, r));
     json_error_t e;
     json_t *j = json_loads(r.out, 0, &e);
     ck_assert_msg(j != NULL, "%s: %s%s", e.text, r.out, r.errors);
-    ck_assert_str_eq(json_string_value(json_object_get(j, "outcome")), "restored");
-    ck_assert_int_eq(json_integer_value(json_object_get(j, "exit")), 4);
-    const json_t *d = json_object_get(j, "deploy");
-    ck_assert_str_eq(json_string_value(json_object_get(d, "rung")), "downgrade");
+    return j;
+}
+
+static const char *text_of(const json_t *j, const char *key)
+{
+    const char *text = json_string_value(json_object_get(j, key));
+    return text ? text : "null";
+}
+
+/* docs/deploy.schema.json says what is in it, whatever the outcome. */
+START_TEST(the_report_is_json_where_that_is_wanted)
+{
+    static const struct {
+        const char *args, *outcome, *rung, *failure;
+        int exit;
+    } reports[] = {
+        {"deploy --to r9", "aborted", "null", "no revision \"r9\"", 2},
+        {"deploy", "aborted", "null", "the schema is not the one", 1},
+        {"deploy --allow-drift --probe=false", "restored", "downgrade", "probe", 4},
+        {"deploy --allow-drift", "done", "null", "null", 0},
+        {"deploy", "nothing", "null", "null", 0},
+    };
+    struct world w;
+    world_open(&w, FOLDER, two_changes);
+    sql(&w, "create table odd (x)");
+    for (size_t i = 0; i < ARRAY_LEN(reports); i++) {
+        _cleanup_free_ char *args = xasprintf("%s --format json", reports[i].args);
+        json_t *j = report_of(&w, args, reports[i].exit), *d = json_object_get(j, "deploy");
+        check_report_keys("deploy.schema.json", j);
+        ck_assert_str_eq(text_of(j, "outcome"), reports[i].outcome);
+        ck_assert_int_eq(json_integer_value(json_object_get(j, "exit_code")), reports[i].exit);
+        ck_assert_str_eq(text_of(d, "rung"), reports[i].rung);
+        ck_assert_msg(strstr(text_of(j, "failure"), reports[i].failure) != NULL, "%s",
+                      text_of(j, "failure"));
+        json_decref(j);
+    }
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(the_plan_is_json_where_that_is_wanted)
+{
+    struct world w;
+    world_open(&w, _i, two_changes);
+    json_t *j = report_of(&w, "deploy --dry-run --format json", 0);
+    ck_assert_str_eq(text_of(j, "type"), "belay-deploy-plan");
+    ck_assert_str_eq(text_of(j, "from"), "r1");
+    ck_assert_uint_eq(json_array_size(json_object_get(j, "pending")), 2);
+    ck_assert_ptr_nonnull(strstr(text_of(j, "sql"), "towns"));
+    ck_assert_int_gt(json_integer_value(json_object_get(j, "bytes")), 0);
+    ck_assert_str_eq(text_of(j, "against"), "null");
+    json_decref(j);
+    sql(&w, "create table odd (x)");
+    j = report_of(&w, "deploy --dry-run --format json", 1);
+    ck_assert_ptr_nonnull(strstr(text_of(j, "against"), "the schema is not the one"));
     json_decref(j);
     world_close(&w);
 }
@@ -692,5 +743,6 @@ int main(void)
     SUITE_ADD(s, a_failed_deploy_starts_no_server);
     SUITE_ADD(s, status_tells_every_deploy_newest_first);
     SUITE_ADD(s, the_report_is_json_where_that_is_wanted);
+    SUITE_ADD_LOOP(s, the_plan_is_json_where_that_is_wanted, KINDS);
     return suite_run(s);
 }
