@@ -88,10 +88,8 @@ bool bundle_is(const char *path);
 int bundle_open(const char *path, const char *key_file, struct bundle_reader **ret,
                 struct err *err);
 const struct manifest *bundle_manifest(const struct bundle_reader *r);
-bool bundle_encrypted(const struct bundle_reader *r);
-/* Bytes of the file, and how many were read so far: for progress. */
+/* Bytes of the file. */
 uint64_t bundle_size(const struct bundle_reader *r);
-uint64_t bundle_done(const struct bundle_reader *r);
 /* Goes back to before the first member. */
 int bundle_rewind(struct bundle_reader *r, struct err *err);
 /* 1: *ret is the next member's position in the manifest, counted up from 0; 0: the end, and the

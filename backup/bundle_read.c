@@ -184,19 +184,9 @@ const struct manifest *bundle_manifest(const struct bundle_reader *r)
     return &r->manifest;
 }
 
-bool bundle_encrypted(const struct bundle_reader *r)
-{
-    return r->in.crypt != NULL;
-}
-
 uint64_t bundle_size(const struct bundle_reader *r)
 {
     return r->in.file_size;
-}
-
-uint64_t bundle_done(const struct bundle_reader *r)
-{
-    return r->in.offset;
 }
 
 void bundle_reader_free(struct bundle_reader *r)

@@ -71,8 +71,6 @@ int deploy_other_rows(const struct deploy *d, const char *url, struct strv *ret_
  * table; without one nothing is applied. */
 int deploy_current(const struct deploy *d, struct revisions *ret, struct strv *ret_unknown,
                    bool *ret_tracked, struct err *err);
-/* The same set of revisions. */
-bool deploy_same_revisions(const struct revisions *a, const struct revisions *b);
 
 /* ---- deploy_steps.c: revisions, under a deadline ---- */
 

@@ -41,14 +41,6 @@ int deploy_current(const struct deploy *d, struct revisions *ret, struct strv *r
                : migrator_applied(m, g, ret, ret_unknown, err);
 }
 
-bool deploy_same_revisions(const struct revisions *a, const struct revisions *b)
-{
-    for (size_t i = 0; i < a->n; i++)
-        if (!revisions_has(b, a->v[i]))
-            return false;
-    return a->n == b->n;
-}
-
 static void add_schema(const struct snapshot *old, const struct snapshot *now, struct strv *ret)
 {
     _cleanup_diff_ struct diff diff = {0};

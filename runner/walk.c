@@ -55,14 +55,6 @@ void finding_explain(struct finding *f, const char *meaning)
     f->message = message;
 }
 
-const struct change *diff_worst(const struct diff *d)
-{
-    for (size_t i = 0; i < d->n; i++)
-        if (d->changes[i].class == diff_class(d))
-            return &d->changes[i];
-    return NULL;
-}
-
 /* What the downgrade should have done about the first difference. */
 char *diff_hint(const struct diff *d)
 {

@@ -178,8 +178,6 @@ const char *step_failure_id(const struct step_result *s, const char *id);
 /* What the revision left changed in its session. */
 void walk_note_session(struct walk *w, const struct revision *r, enum step_direction direction,
                        const struct step_result *s);
-/* A change of the highest class in d; NULL in an empty one. */
-const struct change *diff_worst(const struct diff *d);
 /* What the downgrade should have done about it; owned by the caller, or NULL. */
 char *diff_hint(const struct diff *d);
 

@@ -194,12 +194,6 @@ static void drain(struct worker *w)
         close(TAKE_FD(w->printed));
 }
 
-const char *worker_output(struct worker *w)
-{
-    drain(w);
-    return str_get(&w->output);
-}
-
 /* ---- a call ---- */
 
 static void receive(struct worker *w)

@@ -49,8 +49,6 @@ int worker_call(struct worker *w, json_t *request, int timeout_ms, json_t **ret,
  * end before the caller does. */
 bool worker_usable(const struct worker *w);
 
-/* The end of what the project has printed since the last call began; owned by the worker. */
-const char *worker_output(struct worker *w);
 
 /*
  * Makes the call that is under way, or else the next one, fail soon with ERR_INTERRUPTED: the
