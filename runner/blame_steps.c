@@ -33,25 +33,38 @@ static int upgrade_works(struct walk *w, size_t i, enum rows_kind kind, bool *re
     return try_step_of(w, l, i, STEP_UP, ret, touched, err);
 }
 
+/* The same on the rows with which the walk would go on: the line that holds them is kept for it. */
+static int passes(struct walk *w, size_t i, bool *ret, struct err *err)
+{
+    _cleanup_line_ struct line *l = NULL, *copy = NULL;
+    if (w->exclusive)
+        return upgrade_works(w, i, ROWS_ALL, ret, NULL, err);
+    if (walk_empty_line(w, i, &l, err) < 0 || walk_rows_start(w, l, i, ROWS_ALL, err) < 0 ||
+        line_copy(l, NULL, &copy, err) < 0 || try_step(w, copy, i, STEP_UP, ret, err) < 0)
+        return -1;
+    if (*ret) {
+        line_free(w->rows.next);
+        w->rows.next = TAKE_PTR(l);
+    }
+    return 0;
+}
+
 /*
- * It works on benign rows: does it when only the tables that it touches hold such? The others keep
- * what may stop later revisions.
+ * Does it work when only the tables that it touches hold benign rows? The others keep what may stop
+ * later revisions.
  */
-static int keep_hostile_rows(struct walk *w, size_t i, struct strv *touched,
-                             enum rows_kind *ret_passing, struct err *err)
+static int keep_hostile_rows(struct walk *w, size_t i, const struct strv *touched, bool *ret,
+                             struct err *err)
 {
     struct strv *plain = &w->rows.plain;
     size_t n = plain->n;
-    bool works = false;
-    *ret_passing = ROWS_BENIGN;
+    *ret = false;
     for (size_t k = 0; k < touched->n; k++)
         if (!strv_has(plain, touched->v[k]))
             strv_add(plain, touched->v[k]);
-    if (plain->n > n && upgrade_works(w, i, ROWS_ALL, &works, NULL, err) < 0)
+    if (plain->n > n && passes(w, i, ret, err) < 0)
         return -1;
-    if (works)
-        *ret_passing = ROWS_ALL;
-    while (!works && plain->n > n)
+    while (!*ret && plain->n > n)
         free(plain->v[--plain->n]);
     return 0;
 }
@@ -122,19 +135,32 @@ static int fitting_rows_pass(struct walk *w, size_t i, const struct err *said, b
 int walk_judge_upgrade(struct walk *w, size_t i, const struct err *said, enum rows_guilt *ret,
                        enum rows_kind *ret_passing, struct err *err)
 {
+    _cleanup_strv_ struct strv touched = {0}, more = {0};
     bool works;
     *ret_passing = ROWS_NONE;
-    if (upgrade_works(w, i, ROWS_NONE, &works, NULL, err) < 0)
+    if (upgrade_works(w, i, ROWS_NONE, &works, &touched, err) < 0)
         return -1;
     *ret = ROWS_INNOCENT;
     if (!works)
         return 0;
-    _cleanup_strv_ struct strv touched = {0};
-    if (upgrade_works(w, i, ROWS_BENIGN, &works, &touched, err) < 0)
-        return -1;
     *ret = ROWS_SOME;
-    if (works)
-        return keep_hostile_rows(w, i, &touched, ret_passing, err);
+    if (keep_hostile_rows(w, i, &touched, &works, err) < 0)
+        return -1;
+    if (works) {
+        *ret_passing = ROWS_ALL;
+        return 0;
+    }
+    if (upgrade_works(w, i, ROWS_BENIGN, &works, &more, err) < 0)
+        return -1;
+    if (works) {
+        bool others = false; /* which it touches only where there are rows */
+        for (size_t k = 0; k < more.n; k++)
+            others = others || !strv_has(&touched, more.v[k]);
+        if (others && keep_hostile_rows(w, i, &more, &others, err) < 0)
+            return -1;
+        *ret_passing = others ? ROWS_ALL : ROWS_BENIGN;
+        return 0;
+    }
     if (fitting_rows_pass(w, i, said, &works, err) < 0)
         return -1;
     /* a revision that raises an error has looked at the data by itself */

@@ -289,6 +289,35 @@ static void check_indexes(struct walk *w, const struct revision *r, const struct
     }
 }
 
+/* *ret: the failed upgrade has left the line as it was, to the row. */
+static int is_unharmed(struct walk *w, const struct snapshot *failed, bool *ret, struct err *err)
+{
+    struct row_state rows = {0};
+    struct row_delta changes = {0};
+    *ret = false;
+    if (!w->line || !snapshot_equal(failed, w->state))
+        return 0;
+    row_state_copy(&w->rows.now, &rows);
+    int rc = walk_rows_read(w, w->line, NULL, &rows, &changes, err);
+    *ret = rc == 0 && changes.n == 0;
+    row_state_release(&rows);
+    row_delta_release(&changes);
+    return rc;
+}
+
+/* The line is not used again: where it can be, it is the one to go down. failed: the schema on it. */
+static int descend_from(struct walk *w, size_t i, const struct snapshot *failed, struct err *err)
+{
+    bool unharmed = false;
+    if (i <= w->segment || w->o->quick)
+        return 0;
+    if (is_unharmed(w, failed, &unharmed, err) < 0)
+        return -1;
+    return unharmed ? walk_descend(w, &w->line, snapshot_copy(w->state), &w->rows.now, i,
+                                   w->segment, err)
+                    : walk_descend_segment(w, i, w->state, &w->rows.now, err);
+}
+
 /*
  * The upgrade fails, and the rows are why: what is said, and how the walk goes on with rows that
  * pass. Below the revision the rows are others from now on: what was climbed until here is
@@ -296,7 +325,7 @@ static void check_indexes(struct walk *w, const struct revision *r, const struct
  */
 static int upgrade_failed_on_rows(struct walk *w, size_t i, enum rows_guilt guilt,
                                   enum rows_kind passing, const struct step_result *s,
-                                  struct err *err)
+                                  const struct snapshot *failed, struct err *err)
 {
     const struct revision *r = graph_at(w->graph, i);
     if (w->policy.checked[i]) {
@@ -311,7 +340,7 @@ static int upgrade_failed_on_rows(struct walk *w, size_t i, enum rows_guilt guil
                                 "can tell",
                                 passing == ROWS_BENIGN ? "plain, distinct values pass"
                                                        : "only rows pass that already suit it");
-        if (walk_descend_segment(w, i, w->state, &w->rows.now, err) < 0)
+        if (descend_from(w, i, failed, err) < 0)
             return -1;
     }
     w->segment = i;
@@ -340,8 +369,8 @@ static int first_upgrade(struct walk *w, size_t i, struct step_result *s,
             return -1;
         if (guilt == ROWS_INNOCENT)
             return 0;
-        snapshot_free(TAKE_PTR(*ret_failed));
-        if (upgrade_failed_on_rows(w, i, guilt, passing, s, err) < 0)
+        _cleanup_snapshot_ struct snapshot *failed = TAKE_PTR(*ret_failed);
+        if (upgrade_failed_on_rows(w, i, guilt, passing, s, failed, err) < 0)
             return -1;
         step_result_release(s);
         *s = (struct step_result){0};

@@ -82,6 +82,7 @@ struct walk_rows {
     struct strv plain;    /* tables that get benign rows alone: others stopped a revision */
     struct strv unfilled; /* tables that were reported as not filled */
     size_t clean_start;   /* how many starts the clean line has behind it */
+    struct line *next;    /* filled where rows are to begin anew, or NULL */
     struct line *empty;   /* at S(empty_at), without rows, or NULL */
     size_t empty_at;
     size_t stops; /* of the descent, that were judged */
@@ -242,6 +243,7 @@ int walk_rows_refill(struct walk *w, struct line *l, size_t i, struct err *err);
 /* Fills a line that came to S(at) without rows. */
 int walk_rows_start(struct walk *w, struct line *l, size_t at, enum rows_kind kind,
                     struct err *err);
+/* That is where rows begin from now on, and what was kept in rows.next is the clean line. */
 void walk_rows_add_start(struct walk *w, size_t at, enum rows_kind kind);
 void walk_rows_add_mark(struct walk *w, size_t revision, const char *table, const char *column);
 /* True when that is no evidence: at revision (SIZE_MAX: in the climb). column NULL: the table. */

@@ -197,6 +197,12 @@ void walk_rows_add_start(struct walk *w, size_t at, enum rows_kind kind)
     struct walk_rows *x = &w->rows;
     x->starts = xgrow(x->starts, x->nstarts, &x->starts_cap, sizeof(*x->starts));
     x->starts[x->nstarts++] = (struct rows_start){at, kind};
+    if (!x->next)
+        return;
+    line_free(w->clean);
+    w->clean = TAKE_PTR(x->next);
+    w->clean_at = at;
+    x->clean_start = x->nstarts;
 }
 
 int walk_rows_begin(struct walk *w, size_t i, struct err *err)
@@ -381,6 +387,7 @@ void walk_rows_release(struct walk *w)
     strv_release(&x->unfilled);
     strv_release(&x->plain);
     line_free(x->empty);
+    line_free(x->next);
 }
 
 int walk_rows_proved(struct walk *w, bool *ret, struct err *err)
