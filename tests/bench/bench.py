@@ -74,12 +74,18 @@ def postgres(folder):
                              "-E", "UTF8", "--locale=C.UTF-8"], **quiet)
     settings = (f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off "
                 "-c synchronous_commit=off -c full_page_writes=off -c autovacuum=off")
-    subprocess.run(prefix + [f"{bindir}/pg_ctl", "-D", data, "-w", "-o", settings,
-                             "-l", f"{folder}/log", "start"], **quiet)
+    # Stops the server when the pipe closes: however the benchmark ends, SIGKILL included.
+    guardian = subprocess.Popen(
+        ["sh", "-c", 'cat; "$@"; rm -rf "$0"', folder] + prefix
+        + [f"{bindir}/pg_ctl", "-D", data, "-m", "immediate", "stop"], stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, cwd="/", start_new_session=True)
     try:
+        subprocess.run(prefix + [f"{bindir}/pg_ctl", "-D", data, "-w", "-o", settings,
+                                 "-l", f"{folder}/log", "start"], **quiet)
         yield folder, bindir
     finally:
-        subprocess.run(prefix + [f"{bindir}/pg_ctl", "-D", data, "-m", "immediate", "stop"], **quiet)
+        guardian.stdin.close()
+        guardian.wait()
 
 
 class Bench:
@@ -235,8 +241,9 @@ def main():
     parser.add_argument("--only", choices=("sql", "rows", "alembic", "backup", "deploy"))
     parser.add_argument("--megabytes", type=int, default=1100, help="of the databases backed up")
     args = parser.parse_args()
-    # a killed benchmark stops its server and removes its folder, too
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    # a terminated benchmark stops what it runs and removes its folder, too
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit("terminated"))
 
     tmpfs = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="belay-bench-", dir=tmpfs) as folder:

@@ -20,7 +20,12 @@ def run(argv, env=None, cwd=None):
     with tempfile.TemporaryFile() as output:
         start = time.monotonic()
         child = subprocess.Popen(argv, stdout=output, stderr=output, env=env, cwd=cwd)
-        _, status, usage = os.wait4(child.pid, 0)
+        try:
+            _, status, usage = os.wait4(child.pid, 0)
+        except BaseException:
+            child.terminate()
+            child.wait()
+            raise
         seconds = time.monotonic() - start
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode != 0:
