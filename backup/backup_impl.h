@@ -7,6 +7,7 @@
 #include "backup/backup.h"
 #include "backup/bundle.h"
 #include "backup/meter.h"
+#include "backup/row_filter.h"
 #include "harness/engine/engine.h"
 
 struct dump {
@@ -33,6 +34,9 @@ struct load {
     bool scratch;    /* it is on a server of belay's own: missing roles may be made */
     bool no_owner;   /* struct restore_options */
     int jobs;
+    struct row_filter
+        *filter; /* PostgreSQL: what rows go through, over the manifest's digests; NULL:
+                                  they stay as they are */
     const struct backup_control *control;
     struct backup_summary *summary; /* the engine adds notes */
     struct meter *meter;

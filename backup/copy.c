@@ -23,6 +23,7 @@ void copy_look_release(struct copy_look *l)
 void copy_result_release(struct copy_result *r)
 {
     strv_release(&r->read);
+    strv_release(&r->masked);
     strv_release(&r->notes);
     *r = (struct copy_result){0};
 }
@@ -103,6 +104,65 @@ int copy_look(const char *from, const char *key_file, struct copy_look *ret, str
     return 0;
 }
 
+/* ---- masking ---- */
+
+static int plan_masks(struct copying *c, struct mask_model *model, struct err *err)
+{
+    static const struct mask_rules none = {0};
+    const struct copy_options *o = c->options;
+    if (mask_plan_new(o->mask ? o->mask : &none, model, &c->plan, err) < 0)
+        return -1;
+    mask_plan_tell(c->plan, &c->result->masked);
+    return 0;
+}
+
+static bool masks_anything(const struct copying *c)
+{
+    return c->options->require_masking || (c->options->mask && c->options->mask->n);
+}
+
+int copy_plan_filter(struct copying *c, const struct snapshot *schema,
+                     const struct digest_set *digests, struct load *l, struct err *err)
+{
+    struct mask_model model;
+    if (!masks_anything(c))
+        return 0;
+    mask_model_postgres(&model, schema);
+    if (plan_masks(c, &model, err) < 0)
+        return -1;
+    l->filter = c->filter = row_filter_new(c->plan, digests);
+    return 0;
+}
+
+int copy_mask_file(struct copying *c, const char *path, struct err *err)
+{
+    _cleanup_db_ struct db *db = NULL;
+    struct mask_model model;
+    if (!masks_anything(c))
+        return 0;
+    if (db_open(&engine_sqlite, scratch_url(c->scratch), DB_OPEN_DEFAULT, &db, err) < 0 ||
+        mask_model_sqlite(&model, db, err) < 0 || plan_masks(c, &model, err) < 0)
+        return -1;
+    db_close(TAKE_PTR(db));
+    return c->result->masked.n ? mask_sqlite(c->plan, path, err) : 0;
+}
+
+static int refuse_suspects(struct copying *c, struct db *db, struct err *err)
+{
+    _cleanup_strv_ struct strv suspects = {0}, rules = {0};
+    if (mask_suspects(c->plan, db, &suspects, &rules, err) < 0)
+        return -1;
+    if (!suspects.n)
+        return 0;
+    _cleanup_free_ char *list = strv_join(&suspects, "\n");
+    _cleanup_free_ char *text = strv_join(&rules, "\n    ");
+    err_set(err, ERR_CONFIG, "%zu column%s personal, and no rule masks %s", suspects.n,
+            suspects.n == 1 ? " looks" : "s look", suspects.n == 1 ? "it" : "them");
+    err->detail =
+        xasprintf("%s\nin belay.yaml, with keep for what is nobody's:\nmask:\n    %s", list, text);
+    return -1;
+}
+
 /* ---- from a bundle ---- */
 
 /* A server that is not belay's gets no roles from us. */
@@ -162,6 +222,30 @@ int copy_must_equal(const struct load *l, const struct backup_engine *e, struct 
     return -1;
 }
 
+/* With what the rows were masked to, where they were. */
+static int compare_bundle(struct copying *c, struct load *l, const struct backup_engine *e,
+                          struct err *err)
+{
+    if (!c->filter)
+        return copy_must_equal(l, e, err);
+    struct manifest expected = *l->manifest;
+    expected.digests = (struct digest_set){0};
+    for (size_t i = 0; i < l->manifest->digests.n; i++) {
+        const struct digest *from = &l->manifest->digests.v[i];
+        struct digest_set *to = &expected.digests;
+        to->v = xgrow(to->v, to->n, &to->cap, sizeof(*to->v));
+        to->v[to->n] = (struct digest){
+            .name = xstrdup(from->name), .sequence = from->sequence, .next = from->next};
+        digest_sum_init_like(&to->v[to->n].sum, &from->sum);
+        digest_sum_add(&to->v[to->n++].sum, &from->sum);
+    }
+    row_filter_digests(c->filter, &expected.digests);
+    l->manifest = &expected;
+    int rc = copy_must_equal(l, e, err);
+    digest_set_release(&expected.digests);
+    return rc;
+}
+
 static int copy_bundle(struct copying *c, struct err *err)
 {
     const struct copy_options *o = c->options;
@@ -181,11 +265,15 @@ static int copy_bundle(struct copying *c, struct err *err)
         l.url = path;
     }
     l.reader = reader;
-    if (e->load(&l, err) < 0)
+    if ((e->engine == &engine_postgres &&
+         copy_plan_filter(c, m->snapshot, &m->digests, &l, err) < 0) ||
+        e->load(&l, err) < 0)
         return -1;
     if (frozen)
         l.url = frozen;
-    if (copy_must_equal(&l, e, err) < 0)
+    if (compare_bundle(c, &l, e, err) < 0)
+        return -1;
+    if (path && copy_mask_file(c, path, err) < 0)
         return -1;
     copy_count(c, m);
     for (size_t i = 0; i < m->nmembers; i++)
@@ -218,7 +306,7 @@ static int measure(struct copying *c, const struct engine *e, struct err *err)
         scratch_prove(c->scratch, db, err) < 0 || db_query_text(db, sql, NULL, 0, &size, err) < 0)
         return -1;
     c->result->copy_bytes = strtoull(size, NULL, 10);
-    return 0;
+    return c->options->require_masking ? refuse_suspects(c, db, err) : 0;
 }
 
 static int make(struct copying *c, struct err *err)
@@ -252,6 +340,8 @@ int copy_make(const struct copy_options *options, struct scratch_pool *pool, str
         result = (struct copy_result){0};
     }
     scratch_free(c.scratch);
+    row_filter_free(c.filter);
+    mask_plan_free(c.plan);
     backup_summary_release(&c.summary);
     manifest_release(&c.manifest);
     meter_free(c.meter);

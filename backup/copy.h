@@ -17,13 +17,14 @@
  * long, with a WAL they do not.
  *
  * The copy is compared with what was read before it is handed out: schema, and digests of all tables
- * and sequences. A difference is ERR_ENV. On any failure, and when belay is killed, nothing is left
+ * and sequences; masked values with what they were masked to. A difference is ERR_ENV. On any failure, and when belay is killed, nothing is left
  * (scratch.h).
  */
 #ifndef BELAY_COPY_MAKE_H
 #define BELAY_COPY_MAKE_H
 
 #include "backup/backup.h"
+#include "backup/mask.h"
 #include "harness/engine/scratch.h"
 
 struct copy_look {
@@ -43,9 +44,13 @@ int copy_look(const char *from, const char *key_file, struct copy_look *ret, str
 void copy_look_release(struct copy_look *l);
 
 struct copy_options {
-    const char *from, *key_file; /* as for copy_look() */
-    int jobs;                    /* 0: the number of cores */
-    int lock_timeout_ms;         /* for the locks that reading a live database takes; 0: 10 s */
+    const char *from, *key_file;   /* as for copy_look() */
+    int jobs;                      /* 0: the number of cores */
+    int lock_timeout_ms;           /* for the locks that reading a live database takes; 0: 10 s */
+    const struct mask_rules *mask; /* what is masked before anything else sees the copy; or NULL */
+    bool
+        require_masking; /* ERR_CONFIG, all of them in err.detail, when columns look personal that no
+                             rule is about; what is looked at is the copy */
     struct backup_control control;
 };
 
@@ -58,6 +63,7 @@ struct copy_result {
     double seconds;      /* in all, the comparison included */
     double reading;      /* of these, how long a live database was held by the snapshot */
     struct strv read;    /* what was read of the source, a sentence each, for people */
+    struct strv masked;  /* "public.users.email: hash", a line each */
     struct strv notes;   /* what is not the same on the copy, a line each */
 };
 void copy_result_release(struct copy_result *r);

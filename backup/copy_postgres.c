@@ -47,6 +47,7 @@ struct target {
     bool has_object_table;
     char *sql; /* of the COPY */
     struct str buffer;
+    struct row_pass pass;
 };
 
 static int flush(struct target *t, struct err *err)
@@ -60,6 +61,13 @@ static int flush(struct target *t, struct err *err)
     return 0;
 }
 
+static int failed(const struct target *t, struct err *err)
+{
+    if (t->pass.table)
+        row_pass_hide(err);
+    return err_prefix(err, "on the copy");
+}
+
 static int target_begin(void *sink, size_t table, struct err *err)
 {
     (void)err;
@@ -67,6 +75,8 @@ static int target_begin(void *sink, size_t table, struct err *err)
     t->table = table;
     t->copying = false;
     str_clear(&t->buffer);
+    row_pass_begin(&t->pass, t->p->load.filter,
+                   table == SIZE_MAX ? SIZE_MAX : t->p->source.scan.tables[table].digest);
     return 0;
 }
 
@@ -92,22 +102,22 @@ static int target_row(void *sink, const char *line, size_t len, struct err *err)
 {
     struct target *t = sink;
     if (!t->copying && open_copy(t, err) < 0)
-        return err_prefix(err, "on the copy");
-    str_addn(&t->buffer, line, len);
-    return t->buffer.len < PIECE || flush(t, err) == 0 ? 0 : err_prefix(err, "on the copy");
+        return failed(t, err);
+    if (row_pass_line(&t->pass, line, len, &t->buffer, err) < 0)
+        return -1;
+    return t->buffer.len < PIECE || flush(t, err) == 0 ? 0 : failed(t, err);
 }
 
 static int target_end(void *sink, struct err *err)
 {
     struct target *t = sink;
-    if (!t->copying)
-        return 0;
-    if (t->buffer.len && flush(t, err) < 0)
-        return err_prefix(err, "on the copy");
+    if (t->copying && t->buffer.len && flush(t, err) < 0)
+        return failed(t, err);
+    if (t->copying && (pg_copy_in_end(t->db, t->sql, NULL, err) < 0 ||
+                       (t->table == SIZE_MAX && pg_load_objects_end(t->db, err) < 0)))
+        return failed(t, err);
     t->copying = false;
-    if (pg_copy_in_end(t->db, t->sql, NULL, err) < 0 ||
-        (t->table == SIZE_MAX && pg_load_objects_end(t->db, err) < 0))
-        return err_prefix(err, "on the copy");
+    row_pass_end(&t->pass);
     return 0;
 }
 
@@ -145,6 +155,7 @@ static int stream_rows(struct pg_copying *p, struct err *err)
     for (size_t i = 0; i < jobs; i++) {
         free(targets[i].sql);
         str_release(&targets[i].buffer);
+        row_pass_release(&targets[i].pass);
     }
     free(sinks);
     free(dbs);
@@ -167,6 +178,8 @@ static int make_tables(struct pg_copying *p, const struct str *archive, struct e
     struct copying *c = p->c;
     if (copy_prepare_load(c, &c->manifest, &p->load, err) < 0)
         return -1;
+    if (copy_plan_filter(c, c->manifest.snapshot, &p->source.scan.digests, &p->load, err) < 0)
+        return -1;
     p->loader.l = &p->load;
     if (pg_loader_open(&p->loader, err) < 0 || write_archive(p->loader.archive, archive, err) < 0)
         return -1;
@@ -178,8 +191,6 @@ static int make_tables(struct pg_copying *p, const struct str *archive, struct e
 static void say_what_was_read(struct pg_copying *p)
 {
     struct copy_result *r = p->c->result;
-    const struct manifest *m = &p->c->manifest;
-    copy_count(p->c, m);
     r->bytes = atomic_load(&p->bytes);
     strv_add_take(&r->read, xasprintf("%zu tables, %llu rows, in one read-only snapshot", r->tables,
                                       (unsigned long long)r->rows));
@@ -219,6 +230,10 @@ static int run(struct pg_copying *p, struct err *err)
     int rc = read_source(p, &canceller, err);
     canceller_stop(canceller);
     pg_source_close(&p->source);
+    if (rc == 0)
+        copy_count(p->c, &p->c->manifest);
+    if (rc == 0 && p->load.filter)
+        row_filter_digests(p->load.filter, &p->c->manifest.digests);
     if (rc < 0 || pg_loader_finish(&p->loader, str_get(&p->sequences), err) < 0 ||
         copy_must_equal(&p->load, &backup_postgres, err) < 0)
         return -1;

@@ -35,6 +35,8 @@ struct session {
     struct db *db;
     struct rows_work *work;
     bool busy, has_object_table;
+    struct row_pass pass; /* with a filter */
+    struct str open, out; /* the beginning of a line whose end has not come yet; lines to send */
 };
 
 struct rows_work {
@@ -115,12 +117,32 @@ struct member {
     struct part_reader *parts;
 };
 
+/* Lines through the filter: a part ends with a line, a piece of it anywhere. */
+static int put_filtered(struct session *s, const char *p, size_t len, struct err *err)
+{
+    const char *end = p + len, *newline;
+    str_clear(&s->out);
+    for (; (newline = memchr(p, '\n', (size_t)(end - p))); p = newline + 1) {
+        size_t n = (size_t)(newline + 1 - p);
+        bool whole = !s->open.len;
+        if (!whole)
+            str_addn(&s->open, p, n);
+        if (row_pass_line(&s->pass, whole ? p : s->open.p, whole ? n : s->open.len, &s->out, err) <
+            0)
+            return -1;
+        str_clear(&s->open);
+    }
+    str_addn(&s->open, p, (size_t)(end - p));
+    return s->out.len ? pg_copy_in_put(s->db, s->out.p, s->out.len, err) : 0;
+}
+
 static int put_rows(void *data, const void *bytes, size_t len, struct err *err)
 {
     struct session *s = data;
-    return meter_add(s->work->ld->l->meter, len, 0, err) < 0
-               ? -1
-               : pg_copy_in_put(s->db, bytes, len, err);
+    if (meter_add(s->work->ld->l->meter, len, 0, err) < 0)
+        return -1;
+    return s->pass.table ? put_filtered(s, bytes, len, err)
+                         : pg_copy_in_put(s->db, bytes, len, err);
 }
 
 static int copy_in(struct session *s, const struct member *m, const char *sql, struct err *err)
@@ -150,7 +172,15 @@ static int load_table(struct session *s, const struct bundle_object *o, const st
 {
     _cleanup_free_ char *sql =
         pg_load_copy_sql(o->name, o->columns ? o->columns : "", s->work->raw);
-    return copy_in(s, m, sql, err) < 0 ? err_prefix(err, "%s", o->name) : 0;
+    row_pass_begin(&s->pass, s->work->ld->l->filter, o->digest);
+    str_clear(&s->open);
+    int rc = copy_in(s, m, sql, err);
+    if (rc == 0)
+        row_pass_end(&s->pass);
+    else if (s->pass.table)
+        row_pass_hide(err);
+    s->pass.table = NULL;
+    return rc < 0 ? err_prefix(err, "%s", o->name) : 0;
 }
 
 static struct session *session_take(struct rows_work *work)
@@ -228,6 +258,11 @@ static int load_rows(struct loader *ld, struct err *err)
     pg_load_sessions_close(l, dbs);
     free(dbs);
     err_release(&work.err);
+    for (size_t i = 0; i < jobs; i++) {
+        row_pass_release(&work.sessions[i].pass);
+        str_release(&work.sessions[i].open);
+        str_release(&work.sessions[i].out);
+    }
     free(work.sessions);
     pthread_mutex_destroy(&work.lock);
     return rc;
