@@ -191,9 +191,41 @@ static int wait_unused(struct scratch_pool *p, const char *name, struct err *err
     return 0;
 }
 
+/* Event triggers first: they would act on what follows. */
+static const char let_go_sql[] =
+    "select 'drop event trigger ' || quote_ident(evtname) from pg_event_trigger"
+    " union all select format('alter subscription %1$I disable; alter subscription %1$I"
+    " set (slot_name = none); drop subscription %1$I', subname) from pg_subscription s"
+    " join pg_database d on d.oid = s.subdbid where d.datname = current_database() order by 1 desc";
+
+/* A database with subscriptions cannot be dropped. These go without a word to the publisher: their
+ * slots there may be those of the database that this one is a copy of. */
+static int drop_subscriptions(struct scratch_pool *p, const char *name, struct err *err)
+{
+    _cleanup_free_ char *any = NULL, *url = NULL;
+    _cleanup_rows_ struct rows *rows = NULL;
+    _cleanup_db_ struct db *db = NULL;
+    if (db_query_text(p->db,
+                      "select 1 from pg_subscription s join pg_database d on d.oid = s.subdbid"
+                      " where d.datname = $1 limit 1",
+                      (const char *[]){name}, 1, &any, err) < 0)
+        return -1;
+    if (!any)
+        return 0;
+    url = database_url(p->url, name, err);
+    if (!url || db_open(p->engine, url, DB_OPEN_DEFAULT, &db, err) < 0 ||
+        db_run(db, "set default_transaction_read_only = off", DB_RUN_WHOLE, NULL, err) < 0 ||
+        db_query(db, let_go_sql, NULL, 0, &rows, err) < 0)
+        return -1;
+    for (int i = 0; i < rows_count(rows); i++)
+        if (db_run(db, rows_get(rows, i, 0), DB_RUN_STATEMENTS, NULL, err) < 0)
+            return -1;
+    return 0;
+}
+
 static int drop_database(struct scratch_pool *p, const char *name, struct err *err)
 {
-    if (wait_unused(p, name, err) < 0)
+    if (drop_subscriptions(p, name, err) < 0 || wait_unused(p, name, err) < 0)
         return -1;
     if (db_version(p->db) >= 130000)
         return run_format(p, err, "drop database if exists \"%s\" with (force)", name);
