@@ -68,10 +68,7 @@ void backup_summarise(const struct manifest *m, uint64_t stored, struct backup_s
     s->stored = stored;
     for (size_t i = 0; i < m->nmembers; i++)
         s->raw += m->members[i].raw;
-    for (size_t i = 0; i < m->digests.n; i++) {
-        s->rows += m->digests.v[i].sum.rows;
-        s->tables += !m->digests.v[i].sequence;
-    }
+    manifest_count(m, &s->tables, &s->rows);
 }
 
 int backup_create(const struct backup_options *options, struct backup_summary *ret, struct err *err)

@@ -2,7 +2,9 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "harness/base/str.h"
 
@@ -16,6 +18,7 @@ struct canceller {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool now, ending, cancelled;
+    int fd; /* an eventfd */
 };
 
 static bool wanted(const struct canceller *c)
@@ -30,6 +33,7 @@ static void *watch(void *data)
     while (!c->ending) {
         if (wanted(c) && !c->cancelled) {
             c->cancelled = true;
+            eventfd_write(c->fd, 1);
             for (size_t i = 0; i < c->n; i++)
                 db_cancel(c->dbs[i]);
         }
@@ -53,11 +57,19 @@ int canceller_start(struct db *const *dbs, size_t n, const struct backup_control
         if (dbs[i])
             c->dbs[c->n++] = dbs[i];
     c->control = control;
+    c->fd = eventfd(0, EFD_CLOEXEC);
+    if (c->fd < 0) {
+        err_errno(err, "cannot make an eventfd");
+        free(c->dbs);
+        free(c);
+        return -1;
+    }
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->changed, NULL);
     if (pthread_create(&c->thread, NULL, watch, c) != 0) {
         pthread_mutex_destroy(&c->lock);
         pthread_cond_destroy(&c->changed);
+        close(c->fd);
         free(c->dbs);
         free(c);
         return err_set(err, ERR_ENV, "cannot start a thread");
@@ -74,6 +86,11 @@ void canceller_now(struct canceller *c)
     pthread_mutex_unlock(&c->lock);
 }
 
+const int *canceller_fd(const struct canceller *c)
+{
+    return &c->fd;
+}
+
 void canceller_stop(struct canceller *c)
 {
     if (!c)
@@ -85,6 +102,7 @@ void canceller_stop(struct canceller *c)
     pthread_join(c->thread, NULL);
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->changed);
+    close(c->fd);
     free(c->dbs);
     free(c);
 }

@@ -20,6 +20,9 @@ int canceller_start(struct db *const *dbs, size_t n, const struct backup_control
                     struct canceller **ret, struct err *err);
 /* Cancels all of them, from any thread. */
 void canceller_now(struct canceller *c);
+/* Can be read from once they are cancelled, for child processes that shall end too (struct
+ * proc_options). */
+const int *canceller_fd(const struct canceller *c);
 void canceller_stop(struct canceller *c);
 DEFINE_CLEANUP(struct canceller *, canceller_stop);
 #define _cleanup_canceller_ _cleanup_(cleanup_canceller_stop)

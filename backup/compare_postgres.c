@@ -42,7 +42,8 @@ static int read_digests(struct db *db, struct pg_scan *scan, const struct strv *
         return -1;
     o->snapshot = snapshot;
     meter_phase(o->meter, "digests", scan->bytes);
-    if (pg_scan_run(scan, o, err) < 0 || digest_read(db, sequences, NULL, &more, err) < 0)
+    if (pg_scan_run(scan, o, err) < 0 || digest_read(db, sequences, NULL, &more, err) < 0 ||
+        pg_scan_object_owners(scan, db, &more, err) < 0)
         return -1;
     merge(&scan->digests, &more);
     *ret = scan->digests;
@@ -83,7 +84,9 @@ static bool is_ownership(const struct change *c)
     const struct object *o = c->before ? c->before : c->after;
     if (!c->property)
         return strcmp(o->kind, "role in database") == 0 ||
-               strcmp(o->kind, "default privileges") == 0;
+               strcmp(o->kind, "default privileges") == 0 ||
+               /* that of a large object holds nothing else; the object itself is in the digests */
+               (strcmp(o->kind, "large object") == 0 && !object_get(o, "comment"));
     return strcmp(c->property, "owner") == 0 || str_starts(c->property, "grant to ") ||
            strcmp(o->kind, "default privileges") == 0;
 }
@@ -102,13 +105,22 @@ static void add_lines(struct diff *d, struct strv *ret)
         strv_add_take(ret, diff_line_text(&lines.v[i], false));
 }
 
+/* What is in the database's own tablespace does not name it. */
+static bool is_in_own_tablespace(const struct change *c, const char *own)
+{
+    return c->property && c->old_value && !c->new_value && strcmp(c->old_value, own) == 0 &&
+           (strcmp(c->property, "tablespace") == 0 || strcmp(c->property, "index tablespace") == 0);
+}
+
 /* Takes out of *d what is to be expected; what of that a person should know goes to notes. */
-static void sort_out(const struct load *l, struct diff *d, bool newer, struct strv *notes)
+static void sort_out(const struct load *l, struct diff *d, bool newer, const char *tablespace,
+                     struct strv *notes)
 {
     size_t n = 0;
     for (size_t i = 0; i < d->n; i++) {
         struct change *c = &d->changes[i];
-        if (comes_later(c) || (l->no_owner && is_ownership(c)))
+        if (comes_later(c) || is_in_own_tablespace(c, tablespace) ||
+            (l->no_owner && is_ownership(c)))
             continue;
         if (newer || is_server(c)) {
             if (notes)
@@ -124,16 +136,29 @@ static int compare_schema(const struct load *l, struct db *db, struct strv *prob
                           struct strv *notes, struct err *err)
 {
     _cleanup_snapshot_ struct snapshot *now = NULL;
-    if (schema_read(db, NULL, &now, err) < 0)
+    _cleanup_free_ char *tablespace = NULL;
+    if (schema_read(db, NULL, &now, err) < 0 ||
+        db_query_text(db,
+                      "select spcname from pg_database d join pg_tablespace t"
+                      " on t.oid = d.dattablespace where datname = current_database()",
+                      NULL, 0, &tablespace, err) < 0)
         return -1;
     _cleanup_diff_ struct diff d = {0};
     diff_snapshots(l->manifest->snapshot, now, &d);
-    sort_out(l, &d, db_version(db) / 10000 > l->manifest->version / 10000, notes);
+    sort_out(l, &d, db_version(db) / 10000 > l->manifest->version / 10000, tablespace, notes);
     add_lines(&d, problems);
     return 0;
 }
 
 /* ---- rows ---- */
+
+/* Large objects of another owner, as was asked for. */
+static bool is_object_ownership(const struct digest_change *c)
+{
+    return strcmp(c->before->name, PG_OBJECT_OWNERS_DIGEST) == 0 &&
+           !(c->difference & (DIGEST_ROWS | DIGEST_MISSING)) && c->columns.n == 1 &&
+           strcmp(c->columns.v[0], "owner") == 0;
+}
 
 static char *change_line(const struct digest_change *c)
 {
@@ -163,7 +188,8 @@ static int compare_rows(const struct load *l, struct strv *problems, struct err 
         return -1;
     digest_compare(then, &now, &changes);
     for (size_t i = 0; i < changes.n; i++)
-        strv_add_take(problems, change_line(&changes.v[i]));
+        if (!l->no_owner || !is_object_ownership(&changes.v[i]))
+            strv_add_take(problems, change_line(&changes.v[i]));
     digest_changes_release(&changes);
     return 0;
 }

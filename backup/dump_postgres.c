@@ -45,10 +45,11 @@ static int write_bytes(struct pg_dump *p, const char *data, size_t len, struct e
     return 0;
 }
 
-static int dump_schema(struct pg_dump *p, struct err *err)
+static int dump_schema(struct pg_dump *p, const int *stop_fd, struct err *err)
 {
+    const struct backup_control control = {.cancel_fd = stop_fd};
     _cleanup_str_ struct str archive = {0};
-    if (pg_source_schema(&p->source, &p->d->options->control, &archive, err) < 0)
+    if (pg_source_schema(&p->source, &control, &archive, err) < 0)
         return -1;
     part_begin(p->writer, PG_SCHEMA, 1);
     return write_bytes(p, archive.p, archive.len, err) < 0
@@ -68,18 +69,24 @@ static int dump_sequences(struct pg_dump *p, struct err *err)
 }
 
 /* In the main thread, while the others read rows. */
-static int meanwhile(void *data, struct err *err)
+static int meanwhile(void *data, const int *stop_fd, struct err *err)
 {
     struct pg_dump *p = data;
-    return dump_schema(p, err) < 0 ? -1 : pg_source_describe(&p->source, &p->d->manifest, err);
+    return dump_schema(p, stop_fd, err) < 0 ? -1
+                                            : pg_source_describe(&p->source, &p->d->manifest, err);
 }
 
 /* ---- the whole ---- */
 
-static void add_parts(struct bundle_object *o, const struct part_list *parts)
+static struct bundle_object *add_rows(struct manifest *m, const char *kind, const char *name,
+                                      const char *digest, const struct part_list *parts)
 {
+    const struct digest *d = digest_find(&m->digests, digest);
+    struct bundle_object *o = manifest_object(m, kind, name);
+    o->digest = d ? (size_t)(d - m->digests.v) : SIZE_MAX;
     for (size_t i = 0; i < parts->n; i++)
         bundle_object_part(o, parts->v[i]);
+    return o;
 }
 
 /* Tables that are empty are objects, too: without parts. */
@@ -87,18 +94,13 @@ static void fill_manifest(struct pg_dump *p)
 {
     struct manifest *m = &p->d->manifest;
     const struct pg_scan *s = &p->source.scan;
-    if (s->large_objects.n)
-        add_parts(manifest_object(m, "large objects", "large objects"), &s->large_objects);
     pg_source_take_digests(&p->source, m);
+    if (s->nlarge_objects)
+        add_rows(m, "large objects", PG_OBJECTS_DIGEST, PG_OBJECTS_DIGEST, &s->large_objects);
     for (size_t i = 0; i < s->ntables; i++) {
         const struct pg_table *t = &s->tables[i];
-        const struct digest *d = digest_find(&m->digests, t->root);
-        if (!t->rows)
-            continue;
-        struct bundle_object *o = manifest_object(m, "table", t->name);
-        o->columns = xstrdup(t->columns);
-        o->digest = d ? (size_t)(d - m->digests.v) : SIZE_MAX;
-        add_parts(o, &t->parts);
+        if (t->rows)
+            add_rows(m, "table", t->name, t->root, &t->parts)->columns = xstrdup(t->columns);
     }
 }
 

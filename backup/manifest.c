@@ -65,3 +65,21 @@ char *bundle_part_name(size_t object, size_t part)
 {
     return xasprintf("data/%06zu/%06zu.zst", object, part);
 }
+
+/* Neither a sequence nor PostgreSQL's large objects. */
+static bool is_table(const struct manifest *m, const struct digest *d)
+{
+    return !d->sequence && (strcmp(m->engine, "postgres") != 0 || strchr(d->name, '.'));
+}
+
+void manifest_count(const struct manifest *m, size_t *ret_tables, uint64_t *ret_rows)
+{
+    *ret_tables = 0;
+    *ret_rows = 0;
+    for (size_t i = 0; i < m->digests.n; i++) {
+        if (!is_table(m, &m->digests.v[i]))
+            continue;
+        *ret_rows += m->digests.v[i].sum.rows;
+        ++*ret_tables;
+    }
+}

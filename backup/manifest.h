@@ -76,6 +76,8 @@ struct bundle_object *manifest_object(struct manifest *m, const char *kind, cons
 const struct bundle_object *manifest_find(const struct manifest *m, const char *kind,
                                           const char *name);
 void bundle_object_part(struct bundle_object *o, size_t position);
+/* Tables and the rows in all of them. */
+void manifest_count(const struct manifest *m, size_t *ret_tables, uint64_t *ret_rows);
 
 void bundle_member_release(struct bundle_member *m);
 /* The name of part `part` (1, 2, ...) of object `object` (1, 2, ...): data/000001/000001.zst. The

@@ -1,6 +1,7 @@
 #include "backup/postgres_load.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,23 +17,93 @@
 /* For building indexes, at most: more helps none of them. */
 #define SORT_MEMORY_MAX_MB 1024
 /* What is lost when the server dies now is a scratch database. */
-#define QUICK "-c synchronous_commit=off -c statement_timeout=0 -c lock_timeout=0"
+#define QUICK                                                                                      \
+    "-c synchronous_commit=off -c statement_timeout=0 -c lock_timeout=0"                           \
+    " -c default_transaction_read_only=off"
 
-static int run_pg_restore(struct pg_loader *ld, const char *section, const char *doing,
+static int run_pg_restore(struct pg_loader *ld, const char *const *more, const char *doing,
                           const char *options, struct err *err)
 {
-    _cleanup_free_ char *what = xasprintf("--section=%s", section);
-    _cleanup_free_ char *jobs = xasprintf("--jobs=%d", ld->l->jobs);
-    const char *argv[10] = {ld->program, "--exit-on-error", what};
-    size_t n = 3;
-    if (ld->l->jobs > 1 && strcmp(section, "post-data") == 0)
-        argv[n++] = jobs;
+    const char *argv[12] = {ld->program, "--exit-on-error"};
+    size_t n = 2;
+    while (*more)
+        argv[n++] = *more++;
     if (ld->l->no_owner) {
         argv[n++] = "--no-owner";
         argv[n++] = "--no-privileges";
     }
     argv[n++] = ld->archive;
     return pg_child_run(&ld->child, argv, options, doing, ld->l->control, NULL, err);
+}
+
+static int pre_data(struct pg_loader *ld, struct err *err)
+{
+    return run_pg_restore(ld, (const char *[]){"--section=pre-data", NULL}, "to make the tables",
+                          QUICK, err);
+}
+
+static bool has_event_triggers(const struct manifest *m)
+{
+    for (size_t i = 0; i < m->snapshot->n; i++)
+        if (strcmp(m->snapshot->objects[i]->kind, "event trigger") == 0)
+            return true;
+    return false;
+}
+
+/* A line of pg_restore's list: "12; 3466 16384 EVENT TRIGGER - name owner", and what belongs to one
+ * "... COMMENT - EVENT TRIGGER name owner". */
+static bool is_event_trigger(const char *line, size_t len)
+{
+    _cleanup_free_ char *text = xstrndup(line, len);
+    unsigned id, class, oid;
+    int at = 0;
+    return sscanf(text, "%u; %u %u %n", &id, &class, &oid, &at) == 3 && at &&
+           (str_starts(text + at, "EVENT TRIGGER ") ||
+            str_starts(text + at, "COMMENT - EVENT TRIGGER ") ||
+            str_starts(text + at, "SECURITY LABEL - EVENT TRIGGER "));
+}
+
+/* The archive's list in two files: without event triggers, and these alone. */
+static int split_list(const struct str *list, const char *others, const char *triggers,
+                      struct err *err)
+{
+    _cleanup_str_ struct str a = {0}, b = {0};
+    for (const char *p = str_get(list); *p;) {
+        size_t n = strcspn(p, "\n");
+        n += p[n] == '\n';
+        str_addn(is_event_trigger(p, n) ? &b : &a, p, n);
+        p += n;
+    }
+    return file_replace(others, str_get(&a), a.len, 0600, err) < 0
+               ? -1
+               : file_replace(triggers, str_get(&b), b.len, 0600, err);
+}
+
+/*
+ * Event triggers come last, alone: pg_restore makes them at the same time as it refreshes
+ * materialised views in other sessions, and they would act on that.
+ */
+static int post_data(struct pg_loader *ld, const char *options, struct err *err)
+{
+    static const char doing[] = "to make indexes, constraints and triggers";
+    _cleanup_free_ char *jobs = xasprintf("--jobs=%d", ld->l->jobs);
+    const char *const all[] = {"--section=post-data", jobs, NULL};
+    if (ld->l->jobs == 1 || !has_event_triggers(ld->l->manifest))
+        return run_pg_restore(ld, all, doing, options, err);
+    _cleanup_free_ char *others = path_join(guard_dir(ld->guard), "others.list"),
+                        *triggers = path_join(guard_dir(ld->guard), "triggers.list");
+    const char *argv[] = {ld->program, "--list", "--section=post-data", ld->archive, NULL};
+    _cleanup_proc_result_ struct proc_result r = {0};
+    const char *const first[] = {"--section=post-data", jobs, "--use-list", others, NULL};
+    const char *const then[] = {"--section=post-data", "--use-list", triggers, NULL};
+    if (proc_run(&(struct proc_options){.argv = argv}, &r, err) < 0)
+        return -1;
+    if (r.status != 0)
+        return err_set(err, ERR_ENV, "pg_restore cannot list the schema: %s", str_get(&r.errors));
+    if (split_list(&r.output, others, triggers, err) < 0 ||
+        run_pg_restore(ld, first, doing, options, err) < 0)
+        return -1;
+    return run_pg_restore(ld, then, "to make event triggers", options, err);
 }
 
 /* ---- sessions ---- */
@@ -108,6 +179,26 @@ static int make_roles(struct pg_loader *ld, struct err *err)
                           (const char *[]){roles->v[i]}, 1, &there, err) < 0)
             return -1;
         if (!there && db_run(ld->db, sql, DB_RUN_WHOLE, NULL, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* There, too: tablespaces within the server's own folder. */
+static int make_tablespaces(struct pg_loader *ld, struct err *err)
+{
+    _cleanup_strv_ struct strv names = {0};
+    pg_tablespaces(ld->l->manifest, &names);
+    for (size_t i = 0; i < names.n; i++) {
+        _cleanup_free_ char *there = NULL;
+        _cleanup_free_ char *name = quote_with(names.v[i], '"');
+        _cleanup_free_ char *sql = xasprintf("set allow_in_place_tablespaces = on;"
+                                             " create tablespace %s location ''",
+                                             name);
+        if (db_query_text(ld->db, "select 1 from pg_tablespace where spcname = $1",
+                          (const char *[]){names.v[i]}, 1, &there, err) < 0)
+            return -1;
+        if (!there && db_run(ld->db, sql, DB_RUN_STATEMENTS, NULL, err) < 0)
             return -1;
     }
     return 0;
@@ -205,13 +296,13 @@ int pg_loader_open(struct pg_loader *ld, struct err *err)
         guard_open(&(struct guard_options){.room = 64ull << 20}, &ld->guard, err) < 0)
         return -1;
     ld->archive = path_join(guard_dir(ld->guard), "schema.dump");
-    return l->scratch ? make_roles(ld, err) : 0;
+    return l->scratch && (make_roles(ld, err) < 0 || make_tablespaces(ld, err) < 0) ? -1 : 0;
 }
 
 int pg_loader_tables(struct pg_loader *ld, struct err *err)
 {
     meter_phase(ld->l->meter, "tables", 0);
-    return run_pg_restore(ld, "pre-data", "to make the tables", QUICK, err);
+    return pre_data(ld, err);
 }
 
 int pg_loader_finish(struct pg_loader *ld, const char *sequences, struct err *err)
@@ -221,8 +312,7 @@ int pg_loader_finish(struct pg_loader *ld, const char *sequences, struct err *er
         return -1;
     meter_phase(l->meter, "indexes", 0);
     _cleanup_free_ char *options = index_options(ld, err);
-    if (!options || run_pg_restore(ld, "post-data", "to make indexes, constraints and triggers",
-                                   options, err) < 0)
+    if (!options || post_data(ld, options, err) < 0)
         return -1;
     meter_phase(l->meter, "statistics", 0);
     return analyze(ld, err) < 0 ? -1 : apply_settings(ld, err);

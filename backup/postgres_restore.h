@@ -23,6 +23,7 @@ struct pg_target {
     struct scratch_pool *pool;
     struct scratch *beside; /* after pg_target_load(), until pg_target_swap() */
     bool exists;            /* when it was opened */
+    char *tablespace;       /* of the existing one; what takes its place has the same */
     const struct manifest *manifest;
     bool no_owner;
 };
@@ -51,6 +52,9 @@ int pg_rename(const char *maintenance_url, const char *from, const char *to, str
 
 /* What CREATE DATABASE must say for a database like the bundle's. The caller owns the result. */
 char *pg_database_options(const struct manifest *m);
+
+/* The tablespaces that tables and indexes of the bundle are in, added to ret. */
+void pg_tablespaces(const struct manifest *m, struct strv *ret);
 
 /* The digests of all tables in a database, read over several connections in one snapshot, and of the
  * sequences that are named. */

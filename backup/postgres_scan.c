@@ -9,6 +9,7 @@
 
 #include "backup/canceller.h"
 #include "backup/workers.h"
+#include "harness/engine/pgpooler.h"
 #include "harness/engine/postgres_copy.h"
 #include "harness/schema/schema_postgres.h"
 
@@ -81,6 +82,9 @@ static const char large_objects_sql[] =
     "  from pg_largeobject_metadata m) o"
     " group by range order by 1";
 
+static const char object_owners_sql[] =
+    "copy (select oid, pg_get_userbyid(lomowner) from pg_largeobject_metadata) to stdout";
+
 /* Of the objects between two oids. A superuser could read pg_largeobject itself; lo_get() is open to
  * everybody who may read the object. */
 static const char copy_objects_sql[] =
@@ -107,13 +111,14 @@ static char *qualified(const struct db *db, const struct rows *rows, int row, in
     return xasprintf("%s.%s", s, n);
 }
 
-static void add_digest(struct pg_scan *s, const struct pg_table *t, const struct strv *columns)
+static struct digest *add_digest(struct digest_set *set, const char *name,
+                                 const char *const *columns, size_t ncolumns)
 {
-    struct digest_set *set = &s->digests;
     set->v = xgrow(set->v, set->n, &set->cap, sizeof(*set->v));
     struct digest *d = &set->v[set->n++];
-    *d = (struct digest){.name = xstrdup(t->name)};
-    digest_sum_init(&d->sum, (const char *const *)columns->v, columns->n);
+    *d = (struct digest){.name = xstrdup(name)};
+    digest_sum_init(&d->sum, columns, ncolumns);
+    return d;
 }
 
 /* One table from its rows of the catalog; returns the row after them. */
@@ -153,7 +158,7 @@ static int read_table(struct pg_scan *s, const struct db *db, const struct rows 
     t.columns = str_take(&list);
     s->bytes += t.bytes;
     if (!t.partition)
-        add_digest(s, &t, &columns);
+        add_digest(&s->digests, t.name, (const char *const *)columns.v, columns.n);
     s->tables = xgrow(s->tables, s->ntables, &s->tables_cap, sizeof(*s->tables));
     s->tables[s->ntables++] = t;
     return row;
@@ -207,13 +212,40 @@ int pg_scan_catalog(struct pg_scan *s, struct db *db, struct err *err)
     s->identity = identity_of(rows);
     for (int row = 0; row < rows_count(rows);)
         row = read_table(s, db, rows, row);
+    if (s->nlarge_objects)
+        add_digest(&s->digests, PG_OBJECTS_DIGEST, (const char *[]){"oid", "start", "bytes"}, 3);
     if (s->digests.n)
         qsort(s->digests.v, s->digests.n, sizeof(*s->digests.v), by_name);
     for (size_t i = 0; i < s->ntables; i++) {
         const struct digest *d = digest_find(&s->digests, s->tables[i].root);
         s->tables[i].digest = d ? (size_t)(d - s->digests.v) : SIZE_MAX;
     }
+    if (s->nlarge_objects)
+        s->objects_digest = (size_t)(digest_find(&s->digests, PG_OBJECTS_DIGEST) - s->digests.v);
     return 0;
+}
+
+int pg_scan_object_owners(const struct pg_scan *s, struct db *db, struct digest_set *ret,
+                          struct err *err)
+{
+    _cleanup_str_ struct str scratch = {0};
+    struct pg_copy copy;
+    const char *line;
+    size_t len;
+    int rc;
+    if (!s->nlarge_objects)
+        return 0;
+    struct digest *d =
+        add_digest(ret, PG_OBJECT_OWNERS_DIGEST, (const char *[]){"oid", "owner"}, 2);
+    if (pg_copy_begin(&copy, db, object_owners_sql, err) < 0)
+        return -1;
+    while ((rc = pg_copy_next(&copy, &line, &len, err)) > 0)
+        if (digest_sum_copy_row(&d->sum, line, len, &scratch, err) < 0) {
+            rc = -1;
+            break;
+        }
+    pg_copy_end(&copy);
+    return rc;
 }
 
 void pg_scan_release(struct pg_scan *s)
@@ -363,8 +395,7 @@ static void plan(struct work *w, int version)
         bytes = 0;
     }
     add_group(w, first);
-    bool objects = (w->o->writer || w->o->sink) && !w->o->no_large_objects;
-    for (int i = 0; objects && i < rows_count(s->ranges); i++) {
+    for (int i = 0; !w->o->no_large_objects && i < rows_count(s->ranges); i++) {
         first = w->npieces;
         /* their size is not known; it may well be large */
         add_piece(w,
@@ -431,6 +462,12 @@ struct stream {
     uint64_t bytes; /* since the last look */
 };
 
+static struct digest *digest_of(const struct work *w, const struct piece *p)
+{
+    const struct pg_scan *s = w->scan;
+    return &s->digests.v[p->table == NO_TABLE ? s->objects_digest : s->tables[p->table].digest];
+}
+
 static int piece_begin(struct stream *st, struct piece *p, struct err *err)
 {
     struct work *w = st->reader->work;
@@ -440,8 +477,7 @@ static int piece_begin(struct stream *st, struct piece *p, struct err *err)
         part_begin(st->reader->writer, object, p->chunk * PARTS_A_CHUNK + 1);
     if (w->o->sink && w->o->sink->begin(st->reader->sink, p->table, err) < 0)
         return -1;
-    if (p->table != NO_TABLE)
-        digest_sum_init_like(&st->sum, &w->scan->digests.v[w->scan->tables[p->table].digest].sum);
+    digest_sum_init_like(&st->sum, &digest_of(w, p)->sum);
     return 0;
 }
 
@@ -455,11 +491,9 @@ static int piece_end(struct stream *st, struct err *err)
         return -1;
     if (w->o->sink && w->o->sink->end(st->reader->sink, err) < 0)
         return -1;
-    if (p->table != NO_TABLE) {
-        pthread_mutex_lock(&w->lock);
-        digest_sum_add(&w->scan->digests.v[w->scan->tables[p->table].digest].sum, &st->sum);
-        pthread_mutex_unlock(&w->lock);
-    }
+    pthread_mutex_lock(&w->lock);
+    digest_sum_add(&digest_of(w, p)->sum, &st->sum);
+    pthread_mutex_unlock(&w->lock);
     digest_sum_release(&st->sum);
     st->piece = NULL;
     return 0;
@@ -479,9 +513,8 @@ static int stream_row(struct stream *st, const char *line, size_t len, struct er
 {
     const struct work *w = st->reader->work;
     st->bytes += len;
-    if (st->piece->table != NO_TABLE &&
-        digest_sum_copy_row(&st->sum, line, len, &st->scratch, err) < 0)
-        return err_prefix(err, "%s", w->scan->tables[st->piece->table].name);
+    if (digest_sum_copy_row(&st->sum, line, len, &st->scratch, err) < 0)
+        return err_prefix(err, "%s", digest_of(w, st->piece)->name);
     if (st->reader->writer && part_row(st->reader->writer, line, len, err) < 0)
         return -1;
     if (w->o->sink && w->o->sink->row(st->reader->sink, line, len, err) < 0)
@@ -564,7 +597,7 @@ static int take_part(struct workers *workers, void *data, struct err *err)
     int rc;
     (void)workers;
     if (w->o->meanwhile && !atomic_exchange(&w->meanwhile_taken, true))
-        rc = w->o->meanwhile(w->o->data, err);
+        rc = w->o->meanwhile(w->o->data, canceller_fd(w->canceller), err);
     else
         rc = read_groups(&w->readers[atomic_fetch_add(&w->next_reader, 1)], err);
     return rc < 0 ? fail(w, err) : 0;
@@ -576,6 +609,7 @@ int pg_scan_open(const char *url, struct db **ret, struct err *err)
 {
     _cleanup_db_ struct db *db = NULL;
     if (db_open(&engine_postgres, url, DB_OPEN_DEFAULT, &db, err) < 0 ||
+        pg_refuse_pooler(db, url, err) < 0 ||
         db_run(db,
                "set synchronize_seqscans = off; set lock_timeout = 0;"
                " set idle_in_transaction_session_timeout = 0; set default_transaction_read_only = "

@@ -45,6 +45,7 @@ struct pg_scan {
     bool raw;                  /* SQL_ASCII: bytes are read as they are */
     struct part_list large_objects;
     uint64_t nlarge_objects; /* number of large objects */
+    size_t objects_digest;   /* theirs, when there are any */
     struct rows *ranges;     /* of their oids */
 };
 
@@ -69,14 +70,15 @@ struct pg_scan_options {
     int jobs;
     struct bundle_writer *writer; /* rows are stored there; or NULL */
     int level;
-    const struct pg_scan_sink *sink; /* or go there; NULL: only the digests of tables */
+    const struct pg_scan_sink *sink; /* or go there; NULL: only the digests */
     void *const *sinks;              /* with sink: jobs of them */
     const bool *tables;              /* only those that are true; NULL: all of them */
     bool no_large_objects;
     struct meter *meter;
     const struct backup_control *control; /* or NULL */
-    /* Runs in the caller's thread while the others read; or NULL. Its failure stops them. */
-    int (*meanwhile)(void *data, struct err *err);
+    /* Runs in one thread while the others read; or NULL. Its failure stops them; *stop_fd can be read
+     * from once one of them has failed or a stop was asked for (struct proc_options). */
+    int (*meanwhile)(void *data, const int *stop_fd, struct err *err);
     void *data;
 };
 
@@ -84,6 +86,16 @@ int pg_scan_run(struct pg_scan *s, const struct pg_scan_options *o, struct err *
 
 /* A session with everything set that reading rows depends on. */
 int pg_scan_open(const char *url, struct db **ret, struct err *err);
+
+/*
+ * Large objects are read as rows of a table, in pieces; their digest has a name that no table has.
+ * Which there are, and whose, is a digest of its own, which this reads in the transaction of db and
+ * adds; nothing when there are none.
+ */
+#define PG_OBJECTS_DIGEST "large objects"
+#define PG_OBJECT_OWNERS_DIGEST "large object owners"
+int pg_scan_object_owners(const struct pg_scan *s, struct db *db, struct digest_set *ret,
+                          struct err *err);
 
 /* The numbers of an object of the bundle: of table i, and of the large objects. */
 size_t pg_scan_object(size_t table);

@@ -81,19 +81,6 @@ static const char sequences_sql[] =
 
 /* clang-format on */
 
-/* A pooler that hands each transaction to another session answers with another process id. */
-static int refuse_pooler(struct db *db, struct err *err)
-{
-    _cleanup_free_ char *pid = NULL;
-    if (db_query_text(db, "select pg_backend_pid()", NULL, 0, &pid, err) < 0)
-        return -1;
-    if (atoi(pid) == PQbackendPID(db_handle(db)))
-        return 0;
-    err_set(err, ERR_ENV, "a connection pooler stands between belay and the server");
-    return err_hint(err, "name the server itself: a snapshot shared by several sessions does not "
-                         "survive a pooler");
-}
-
 static int check_readable(struct pg_source *s, struct err *err)
 {
     _cleanup_rows_ struct rows *rows = NULL;
@@ -246,7 +233,7 @@ int pg_source_sequences(struct pg_source *s, struct str *statements, struct err 
     for (int i = 0; i < rows_count(list); i += SEQUENCES_AT_ONCE)
         if (read_sequences(s, list, i, statements, err) < 0)
             return -1;
-    return 0;
+    return pg_scan_object_owners(&s->scan, s->db, &s->scan.digests, err);
 }
 
 int pg_source_describe(struct pg_source *s, struct manifest *m, struct err *err)
@@ -296,8 +283,7 @@ void pg_source_take_digests(struct pg_source *s, struct manifest *m)
 
 int pg_source_open(struct pg_source *s, const char *url, struct err *err)
 {
-    if (pg_child_init(&s->child, url, err) < 0 || pg_scan_open(url, &s->db, err) < 0 ||
-        refuse_pooler(s->db, err) < 0)
+    if (pg_child_init(&s->child, url, err) < 0 || pg_scan_open(url, &s->db, err) < 0)
         return -1;
     return pg_program_find("pg_dump", db_version(s->db) / 10000, &s->program, NULL, err);
 }

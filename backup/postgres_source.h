@@ -40,8 +40,8 @@ int pg_source_schema(struct pg_source *s, const struct backup_control *control, 
 /* Fills in what the manifest says of the database, its snapshot included; members, objects and
  * digests are left alone. */
 int pg_source_describe(struct pg_source *s, struct manifest *m, struct err *err);
-/* Adds the digests of sequences to the scan's, and the statements that set them. Sequences know no
- * snapshot: read after the rows they are at least as far. */
+/* Adds the digests of sequences and of large objects' owners to the scan's, and the statements that
+ * set sequences. They know no snapshot: read after the rows they are at least as far. */
 int pg_source_sequences(struct pg_source *s, struct str *statements, struct err *err);
 /* The scan's digests, those of the sequences among them, become the manifest's, by name. */
 void pg_source_take_digests(struct pg_source *s, struct manifest *m);

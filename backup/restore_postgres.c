@@ -11,6 +11,7 @@
 #include "harness/base/clock.h"
 #include "harness/base/str.h"
 #include "harness/engine/pgdatabase.h"
+#include "harness/engine/pgpooler.h"
 #include "harness/engine/url.h"
 
 #define NAME_MAX_BYTES 63
@@ -44,7 +45,10 @@ static int open_maintenance(struct pg_target *t, struct conninfo *c, struct err 
         free(t->maintenance);
         t->maintenance = conninfo_url(c);
         err_release(err);
-        if (scratch_pool_open(&engine_postgres, &(struct scratch_options){.url = t->maintenance},
+        _cleanup_db_ struct db *db = NULL;
+        if (db_open(&engine_postgres, t->maintenance, DB_OPEN_DEFAULT, &db, err) == 0 &&
+            pg_refuse_pooler(db, t->maintenance, err) == 0 &&
+            scratch_pool_open(&engine_postgres, &(struct scratch_options){.url = t->maintenance},
                               &t->pool, err) == 0)
             return 0;
         if (!strstr(err->message, "does not exist"))
@@ -56,13 +60,15 @@ static int open_maintenance(struct pg_target *t, struct conninfo *c, struct err 
 int pg_target_open(struct pg_target *t, const char *url, struct err *err)
 {
     _cleanup_conninfo_ struct conninfo c = {0};
-    _cleanup_free_ char *there = NULL;
     if (conninfo_parse(url, &c, err) < 0 || target_name(&c, &t->name, err) < 0 ||
         open_maintenance(t, &c, err) < 0 ||
-        db_query_text(scratch_pool_db(t->pool), "select 1 from pg_database where datname = $1",
-                      (const char *[]){t->name}, 1, &there, err) < 0)
+
+        db_query_text(scratch_pool_db(t->pool),
+                      "select spcname from pg_database d join pg_tablespace t"
+                      " on t.oid = d.dattablespace where datname = $1",
+                      (const char *[]){t->name}, 1, &t->tablespace, err) < 0)
         return -1;
-    t->exists = there != NULL;
+    t->exists = t->tablespace != NULL;
     return 0;
 }
 
@@ -73,6 +79,7 @@ void pg_target_close(struct pg_target *t)
     if (t->maintenance)
         explicit_bzero(t->maintenance, strlen(t->maintenance));
     free(t->maintenance);
+    free(t->tablespace);
     free(t->name);
     *t = (struct pg_target){0};
 }
@@ -100,25 +107,35 @@ static int missing_roles(struct db *db, const struct manifest *m, struct strv *r
     return 0;
 }
 
+void pg_tablespaces(const struct manifest *m, struct strv *ret)
+{
+    static const char *const properties[] = {"tablespace", "index tablespace"};
+    for (size_t i = 0; i < m->snapshot->n; i++)
+        for (size_t k = 0; k < ARRAY_LEN(properties); k++) {
+            const char *name = object_get(m->snapshot->objects[i], properties[k]);
+            if (name && !strv_has(ret, name))
+                strv_add(ret, name);
+        }
+}
+
 static int missing_from_schema(struct db *db, const struct manifest *m, struct strv *ret,
                                struct err *err)
 {
     _cleanup_strv_ struct strv tablespaces = {0};
     for (size_t i = 0; i < m->snapshot->n; i++) {
         const struct object *o = m->snapshot->objects[i];
-        const char *tablespace = object_get(o, "tablespace");
         if (strcmp(o->kind, "extension") == 0 &&
             add_missing(db, "extension",
                         "select 1 from pg_available_extensions where quote_ident(name) = $1",
                         o->identity, ret, err) < 0)
             return -1;
-        if (tablespace && !strv_has(&tablespaces, tablespace))
-            strv_add(&tablespaces, tablespace);
     }
+    pg_tablespaces(m, &tablespaces);
     for (size_t i = 0; i < tablespaces.n; i++)
-        if (add_missing(db, "tablespace",
-                        "select 1 from pg_tablespace where $1 in (spcname, quote_ident(spcname))",
-                        tablespaces.v[i], ret, err) < 0)
+        if (add_missing(
+                db, "tablespace",
+                "select 1 from pg_tablespace where $1::text in (spcname, quote_ident(spcname))",
+                tablespaces.v[i], ret, err) < 0)
             return -1;
     return 0;
 }
@@ -205,8 +222,15 @@ char *pg_database_options(const struct manifest *m)
 
 int pg_target_load(struct pg_target *t, struct load *l, struct err *err)
 {
-    _cleanup_free_ char *like = pg_database_options(t->manifest);
-    if (scratch_new_like(t->pool, like, &t->beside, err) < 0)
+    _cleanup_str_ struct str like = {0};
+    _cleanup_free_ char *options = pg_database_options(t->manifest);
+    str_add(&like, options);
+    /* the default needs no name, which would need a privilege */
+    if (t->exists && strcmp(t->tablespace, "pg_default") != 0) {
+        _cleanup_free_ char *quoted = quote_with(t->tablespace, '"');
+        str_addf(&like, " tablespace %s", quoted);
+    }
+    if (scratch_new_like(t->pool, like.p, &t->beside, err) < 0)
         return -1;
     l->url = scratch_url(t->beside);
     l->no_owner = t->no_owner;
@@ -268,13 +292,13 @@ static int rename_in(struct db *db, const char *from, const char *to, struct err
 
 /* The rename locks the database first, which makes new sessions wait, and then waits up to 5 s for
  * the others to end, while the ender ends them. */
-static int rename_used(struct db *db, struct db *second, const char *name, const char *kept,
+static int rename_used(struct db *db, struct db *second, const char *from, const char *to,
                        struct err *err)
 {
-    struct ender ender = {.db = second, .name = name};
+    struct ender ender = {.db = second, .name = from};
     if (pthread_create(&ender.thread, NULL, end_sessions, &ender) != 0)
         return err_set(err, ERR_ENV, "cannot start a thread");
-    int rc = rename_in(db, name, kept, err);
+    int rc = rename_in(db, from, to, err);
     atomic_store(&ender.done, true);
     pthread_join(ender.thread, NULL);
     return rc;
@@ -288,7 +312,8 @@ static int rename_both(struct db *db, struct db *second, const char *name, const
     if (db_run(db, "begin; set local lock_timeout = '" SWAP_LOCK_TIMEOUT "'", DB_RUN_WHOLE, NULL,
                err) < 0 ||
         (kept && rename_used(db, second, name, kept, err) < 0) ||
-        rename_in(db, database, name, err) < 0)
+        /* a pooler may have kept sessions of ours when we had closed them */
+        rename_used(db, second, database, name, err) < 0)
         return -1;
     for (size_t i = 0; statements && i < statements->n; i++) {
         _cleanup_free_ char *sql = pg_database_statement(db, statements->v[i], name);

@@ -38,10 +38,7 @@ static void describe(struct shelf_item *i, const struct manifest *m)
     i->belay = xstrdup(m->belay);
     for (size_t k = 0; k < m->revisions.n; k++)
         strv_add(&i->revisions, m->revisions.v[k]);
-    for (size_t k = 0; k < m->digests.n; k++) {
-        i->rows += m->digests.v[k].sum.rows;
-        i->tables += !m->digests.v[k].sequence;
-    }
+    manifest_count(m, &i->tables, &i->rows);
     const char *end = strptime(m->created, "%Y-%m-%dT%H:%M:%SZ", &tm);
     if (end && !*end)
         i->time = timegm(&tm);

@@ -138,8 +138,7 @@ static int read_all(const struct verify_options *o, struct bundle_reader *reader
         for (size_t k = 0; k < object->nparts; k++)
             p.owner[object->parts[k]] = i;
         size_t digest = object->digest;
-        if (p.sum_rows && strcmp(object->kind, "table") == 0 && digest != SIZE_MAX &&
-            !p.sums[digest].columns)
+        if (p.sum_rows && digest != SIZE_MAX && !p.sums[digest].columns)
             digest_sum_init_like(&p.sums[digest], &m->digests.v[digest].sum);
     }
     for (size_t i = 0; i < m->nmembers; i++)

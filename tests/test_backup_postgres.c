@@ -11,128 +11,16 @@
 #include "harness/base/file.h"
 #include "harness/engine/url.h"
 #include "harness/schema/schema.h"
+#include "tests/backup_place.h"
 #include "tests/bundle_fixture.h"
 #include "tests/pg_text.h"
 #include "tests/zoo_postgres.h"
 
-/* A database, and a folder for its bundle. Restored databases have names of the test's own. */
-struct place {
-    struct fixture f;
-    char *dir, *bundle;
-    struct strv made; /* databases to drop */
-};
-
-static void place_open(struct place *p)
-{
-    *p = (struct place){0};
-    fixture_open(&p->f, &engine_postgres);
-    p->dir = dir_new();
-    p->bundle = path_join(p->dir, "app.belay");
-}
-
-static void place_close(struct place *p)
-{
-    struct db *db = scratch_pool_db(fixture_pool(&engine_postgres));
-    _cleanup_err_ struct err ignored = {0};
-    for (size_t i = 0; i < p->made.n; i++) {
-        _cleanup_free_ char *sql =
-            xasprintf("drop database if exists \"%s\" with (force)", p->made.v[i]);
-        db_run(db, sql, DB_RUN_WHOLE, NULL, &ignored);
-    }
-    strv_release(&p->made);
-    dir_drop(p->dir);
-    free(p->bundle);
-    fixture_close(&p->f);
-}
-
-static void sql(struct db *db, const char *text)
-{
-    _cleanup_err_ struct err err = {0};
-    ck_assert_msg(db_run(db, text, DB_RUN_WHOLE, NULL, &err) == 0, "%s: %s", text, err.message);
-}
-
-static char *query(struct db *db, const char *text)
-{
-    _cleanup_err_ struct err err = {0};
-    char *value = NULL;
-    ASSERT_OK(db_query_text(db, text, NULL, 0, &value, &err), &err);
-    return value;
-}
-
-/* The URL of another database of the fixture's server, which is dropped at the end. */
-static char *url_of(struct place *p, const char *name)
-{
-    _cleanup_err_ struct err err = {0};
-    _cleanup_conninfo_ struct conninfo c = {0};
-    ASSERT_OK(conninfo_parse(scratch_url(p->f.scratch), &c, &err), &err);
-    conninfo_set(&c, "dbname", name);
-    if (!strv_has(&p->made, name))
-        strv_add(&p->made, name);
-    return conninfo_url(&c);
-}
-
-static struct db *open_db(const char *url)
-{
-    _cleanup_err_ struct err err = {0};
-    struct db *db = NULL;
-    ASSERT_OK(db_open(&engine_postgres, url, DB_OPEN_DEFAULT, &db, &err), &err);
-    return db;
-}
-
-static int backup_url(const struct place *p, const char *url, struct err *err)
-{
-    struct backup_summary s = {0};
-    int rc = backup_create(
-        &(struct backup_options){.url = url, .path = p->bundle, .jobs = 2, .lock_timeout_ms = 500},
-        &s, err);
-    backup_summary_release(&s);
-    return rc;
-}
-
-static void backup(const struct place *p)
-{
-    _cleanup_err_ struct err err = {0};
-    ck_assert_msg(backup_url(p, scratch_url(p->f.scratch), &err) == 0, "%s\n%s", err.message,
-                  err.detail ? err.detail : "");
-}
-
-static void verify(const struct place *p, bool drill)
-{
-    _cleanup_err_ struct err err = {0};
-    struct verify_result r = {0};
-    int rc = backup_verify(&(struct verify_options){.path = p->bundle, .jobs = 2, .drill = drill},
-                           &r, &err);
-    ck_assert_msg(rc == 0, "%s\n%s", err.message, err.detail ? err.detail : "");
-    _cleanup_free_ char *problems = strv_join(&r.problems, "\n");
-    ck_assert_msg(r.problems.n == 0, "%s", problems);
-    ck_assert_int_eq(r.drilled, drill);
-    verify_result_release(&r);
-}
-
-static int try_restore(struct place *p, const char *url, struct restore_result *r, struct err *err)
-{
-    int rc =
-        backup_restore(&(struct restore_options){.path = p->bundle, .url = url, .jobs = 2}, r, err);
-    if (rc == 0 && r->kept)
-        strv_add(&p->made, r->kept);
-    return rc;
-}
-
-/* The notes of the restore. */
-static char *restore(struct place *p, const char *url)
-{
-    _cleanup_err_ struct err err = {0};
-    _cleanup_(restore_result_release) struct restore_result r = {0};
-    int rc = try_restore(p, url, &r, &err);
-    ck_assert_msg(rc == 0, "%s\n%s", err.message, err.detail ? err.detail : "");
-    return strv_join(&r.summary.notes, "\n");
-}
-
 static void fill_zoo(struct db *db)
 {
-    sql(scratch_pool_db(fixture_pool(&engine_postgres)), zoo_roles);
+    place_sql(scratch_pool_db(fixture_pool(&engine_postgres)), zoo_roles);
     for (size_t i = 0; zoo_postgres[i]; i++)
-        sql(db, zoo_postgres[i]);
+        place_sql(db, zoo_postgres[i]);
 }
 
 /* ---- back and forth ---- */
@@ -142,10 +30,10 @@ START_TEST(the_zoo_comes_back_as_it_was)
     struct place p;
     place_open(&p);
     fill_zoo(p.f.db);
-    backup(&p);
-    verify(&p, false);
-    _cleanup_free_ char *url = url_of(&p, "zoo_back");
-    _cleanup_free_ char *notes = restore(&p, url);
+    place_backup(&p);
+    place_verify(&p, false);
+    _cleanup_free_ char *url = place_url(&p, "zoo_back");
+    _cleanup_free_ char *notes = place_restore(&p, url);
     ck_assert_str_eq(notes, "");
     pg_must_be_same_text(scratch_url(p.f.scratch), url);
     place_close(&p);
@@ -157,8 +45,8 @@ START_TEST(a_drill_finds_the_zoo_whole)
     struct place p;
     place_open(&p);
     fill_zoo(p.f.db);
-    backup(&p);
-    verify(&p, true);
+    place_backup(&p);
+    place_verify(&p, true);
     place_close(&p);
 }
 END_TEST
@@ -172,29 +60,30 @@ START_TEST(bytes_that_are_no_text_come_back)
     _cleanup_err_ struct err err = {0};
     _cleanup_scratch_ struct scratch *source = NULL;
     ASSERT_OK(scratch_new_like(fixture_pool(&engine_postgres), options[_i], &source, &err), &err);
-    struct db *db = open_db(scratch_url(source));
-    sql(db,
+    struct db *db = place_db(scratch_url(source));
+    place_sql(
+        db,
         "create table \"gr\xc3\xb6\xc3\x9f\x65\" (a text); insert into \"gr\xc3\xb6\xc3\x9f\x65\""
         " values ('\xc3\xa4'), ('plain'), (null)");
     if (_i == 0)
-        sql(db, "set client_encoding = 'SQL_ASCII'; insert into \"gr\xc3\xb6\xc3\x9f\x65\""
-                " values (e'\\xff\\xfe')");
-    ASSERT_OK(backup_url(&p, scratch_url(source), &err), &err);
-    verify(&p, true);
-    _cleanup_free_ char *url = url_of(&p, "bytes_back");
-    _cleanup_free_ char *notes = restore(&p, url);
-    struct db *back = open_db(url);
+        place_sql(db, "set client_encoding = 'SQL_ASCII'; insert into \"gr\xc3\xb6\xc3\x9f\x65\""
+                      " values (e'\\xff\\xfe')");
+    ASSERT_OK(place_backup_url(&p, scratch_url(source), &err), &err);
+    place_verify(&p, true);
+    _cleanup_free_ char *url = place_url(&p, "bytes_back");
+    _cleanup_free_ char *notes = place_restore(&p, url);
+    struct db *back = place_db(url);
     static const char hash[] = "set client_encoding = 'SQL_ASCII'";
-    sql(db, hash);
-    sql(back, hash);
+    place_sql(db, hash);
+    place_sql(back, hash);
     static const char all[] =
         "select string_agg(coalesce(a, '-'), ' ' order by a) || getdatabaseencoding()"
         " from \"gr\xc3\xb6\xc3\x9f\x65\"";
     static const char all_latin[] =
         "select string_agg(coalesce(a, '-'), ' ' order by a) || getdatabaseencoding()"
         " from \"gr\xf6\xdf\x65\"";
-    _cleanup_free_ char *a = query(db, _i ? all_latin : all),
-                        *b = query(back, _i ? all_latin : all);
+    _cleanup_free_ char *a = place_query(db, _i ? all_latin : all),
+                        *b = place_query(back, _i ? all_latin : all);
     ck_assert_str_eq(a, b);
     db_close(db);
     db_close(back);
@@ -206,15 +95,15 @@ START_TEST(a_large_value_comes_back)
 {
     struct place p;
     place_open(&p);
-    sql(p.f.db, "create table large (a text, b bytea);"
-                " insert into large select repeat('0123456789', 3000000),"
-                " decode(repeat('00ff5c0a', 2000000), 'hex')");
-    backup(&p);
-    _cleanup_free_ char *url = url_of(&p, "large_back");
-    _cleanup_free_ char *notes = restore(&p, url);
-    struct db *back = open_db(url);
+    place_sql(p.f.db, "create table large (a text, b bytea);"
+                      " insert into large select repeat('0123456789', 3000000),"
+                      " decode(repeat('00ff5c0a', 2000000), 'hex')");
+    place_backup(&p);
+    _cleanup_free_ char *url = place_url(&p, "large_back");
+    _cleanup_free_ char *notes = place_restore(&p, url);
+    struct db *back = place_db(url);
     static const char hash[] = "select md5(a) || md5(b) from large";
-    _cleanup_free_ char *a = query(p.f.db, hash), *b = query(back, hash);
+    _cleanup_free_ char *a = place_query(p.f.db, hash), *b = place_query(back, hash);
     ck_assert_str_eq(a, b);
     db_close(back);
     place_close(&p);
@@ -226,13 +115,13 @@ START_TEST(a_table_cut_into_ranges_comes_back)
     struct place p;
     place_open(&p);
     /* more than two of the smallest ranges */
-    sql(p.f.db, "create table long (id int, t text); insert into long"
-                " select i, repeat(md5(i::text), 20) from generate_series(1, 120000) i;"
-                " delete from long where id % 7 = 0");
-    backup(&p);
-    verify(&p, false);
-    _cleanup_free_ char *url = url_of(&p, "ranges_back");
-    _cleanup_free_ char *notes = restore(&p, url);
+    place_sql(p.f.db, "create table long (id int, t text); insert into long"
+                      " select i, repeat(md5(i::text), 20) from generate_series(1, 120000) i;"
+                      " delete from long where id % 7 = 0");
+    place_backup(&p);
+    place_verify(&p, false);
+    _cleanup_free_ char *url = place_url(&p, "ranges_back");
+    _cleanup_free_ char *notes = place_restore(&p, url);
     place_close(&p);
 }
 END_TEST
@@ -241,15 +130,16 @@ START_TEST(hundreds_of_tables_come_back)
 {
     struct place p;
     place_open(&p);
-    sql(p.f.db, "do $$begin for i in 1..300 loop"
-                " execute format('create table t_%s (a serial, b text)', i);"
-                " execute format('insert into t_%s (b) select ''x'' from generate_series(1, %s)', "
-                "i, i % 5);"
-                " end loop; end$$");
-    backup(&p);
-    verify(&p, false);
-    _cleanup_free_ char *url = url_of(&p, "many_back");
-    _cleanup_free_ char *notes = restore(&p, url);
+    place_sql(p.f.db,
+              "do $$begin for i in 1..300 loop"
+              " execute format('create table t_%s (a serial, b text)', i);"
+              " execute format('insert into t_%s (b) select ''x'' from generate_series(1, %s)', "
+              "i, i % 5);"
+              " end loop; end$$");
+    place_backup(&p);
+    place_verify(&p, false);
+    _cleanup_free_ char *url = place_url(&p, "many_back");
+    _cleanup_free_ char *notes = place_restore(&p, url);
     ck_assert_str_eq(notes, "");
     place_close(&p);
 }
@@ -260,14 +150,15 @@ START_TEST(of_an_extension_s_table_the_users_rows_are_stored)
     struct place p;
     place_open(&p);
     /* what pg_extension_config_dump() does in an extension's script */
-    sql(p.f.db, "create extension file_fdw; create table kept (a int, mine bool);"
-                "create table own (a int); insert into own values (1);"
-                "insert into kept select i, i % 3 = 0 from generate_series(1, 30) i;"
-                "alter extension file_fdw add table kept; alter extension file_fdw add table own;"
-                "update pg_extension set extconfig = array['kept'::regclass::oid],"
-                " extcondition = array['WHERE mine'] where extname = 'file_fdw'");
-    backup(&p);
-    verify(&p, false);
+    place_sql(p.f.db,
+              "create extension file_fdw; create table kept (a int, mine bool);"
+              "create table own (a int); insert into own values (1);"
+              "insert into kept select i, i % 3 = 0 from generate_series(1, 30) i;"
+              "alter extension file_fdw add table kept; alter extension file_fdw add table own;"
+              "update pg_extension set extconfig = array['kept'::regclass::oid],"
+              " extcondition = array['WHERE mine'] where extname = 'file_fdw'");
+    place_backup(&p);
+    place_verify(&p, false);
     _cleanup_err_ struct err err = {0};
     _cleanup_bundle_reader_ struct bundle_reader *reader = NULL;
     struct digest_set now = {0};
@@ -298,35 +189,35 @@ START_TEST(the_old_database_is_kept_and_the_settings_come_along)
 {
     struct place p;
     place_open(&p);
-    sql(scratch_pool_db(fixture_pool(&engine_postgres)), zoo_roles);
-    _cleanup_free_ char *url = url_of(&p, "live db");
-    sql(p.f.db, "create database \"live db\" connection limit 7");
-    struct db *live = open_db(url);
-    sql(live, "create table t (a int); insert into t values (1);"
-              "alter database \"live db\" set search_path = '', public;"
-              "alter role zoo_reader in database \"live db\" set work_mem = '5MB';"
-              "comment on database \"live db\" is 'it''s :\"database\"';"
-              "grant create on database \"live db\" to zoo_reader with grant option;"
-              "revoke temporary on database \"live db\" from public");
-    _cleanup_free_ char *before = query(live, database_state);
+    place_sql(scratch_pool_db(fixture_pool(&engine_postgres)), zoo_roles);
+    _cleanup_free_ char *url = place_url(&p, "live db");
+    place_sql(p.f.db, "create database \"live db\" connection limit 7");
+    struct db *live = place_db(url);
+    place_sql(live, "create table t (a int); insert into t values (1);"
+                    "alter database \"live db\" set search_path = '', public;"
+                    "alter role zoo_reader in database \"live db\" set work_mem = '5MB';"
+                    "comment on database \"live db\" is 'it''s :\"database\"';"
+                    "grant create on database \"live db\" to zoo_reader with grant option;"
+                    "revoke temporary on database \"live db\" from public");
+    _cleanup_free_ char *before = place_query(live, database_state);
     _cleanup_err_ struct err err = {0};
-    ASSERT_OK(backup_url(&p, url, &err), &err);
-    sql(live, "update t set a = 2");
+    ASSERT_OK(place_backup_url(&p, url, &err), &err);
+    place_sql(live, "update t set a = 2");
     /* `live` stays open: the swap ends it */
     _cleanup_(restore_result_release) struct restore_result r = {0};
-    int rc = try_restore(&p, url, &r, &err);
+    int rc = place_try_restore(&p, url, &r, &err);
     ck_assert_msg(rc == 0, "%s\n%s", err.message, err.detail ? err.detail : "");
     ck_assert_ptr_nonnull(r.kept);
     ck_assert(str_starts(r.kept, "live db_before_restore_2"));
     ck_assert(str_starts(r.drop, "DROP DATABASE \"live db_before_restore_2"));
     ck_assert_int_lt(db_run(live, "select 1", DB_RUN_WHOLE, NULL, &err), 0);
     db_close(live);
-    struct db *now = open_db(url);
-    _cleanup_free_ char *kept_url = url_of(&p, r.kept);
-    struct db *kept = open_db(kept_url);
-    _cleanup_free_ char *a = query(now, "select a from public.t"),
-                        *b = query(kept, "select a from public.t");
-    _cleanup_free_ char *after = query(now, database_state);
+    struct db *now = place_db(url);
+    _cleanup_free_ char *kept_url = place_url(&p, r.kept);
+    struct db *kept = place_db(kept_url);
+    _cleanup_free_ char *a = place_query(now, "select a from public.t"),
+                        *b = place_query(kept, "select a from public.t");
+    _cleanup_free_ char *after = place_query(now, database_state);
     ck_assert_str_eq(a, "1");
     ck_assert_str_eq(b, "2");
     ck_assert_str_eq(after, before);
@@ -340,14 +231,14 @@ START_TEST(missing_roles_are_named_before_anything_happens)
 {
     struct place p;
     place_open(&p);
-    sql(p.f.db, "create role passing_by; create table t (a int); insert into t values (1);"
-                " alter table t owner to passing_by; grant select on t to passing_by");
-    backup(&p);
-    sql(p.f.db, "drop table t; drop role passing_by");
-    _cleanup_free_ char *url = url_of(&p, "roles_back");
+    place_sql(p.f.db, "create role passing_by; create table t (a int); insert into t values (1);"
+                      " alter table t owner to passing_by; grant select on t to passing_by");
+    place_backup(&p);
+    place_sql(p.f.db, "drop table t; drop role passing_by");
+    _cleanup_free_ char *url = place_url(&p, "roles_back");
     _cleanup_err_ struct err err = {0};
     _cleanup_(restore_result_release) struct restore_result r = {0};
-    ck_assert_int_eq(try_restore(&p, url, &r, &err), -1);
+    ck_assert_int_eq(place_try_restore(&p, url, &r, &err), -1);
     ck_assert_int_eq(err.code, ERR_ENV);
     ck_assert_str_eq(err.message, "the server lacks what the bundle needs: role passing_by");
     ck_assert_ptr_nonnull(strstr(err.hint, "--no-owner"));
@@ -355,7 +246,7 @@ START_TEST(missing_roles_are_named_before_anything_happens)
         backup_restore(&(struct restore_options){.path = p.bundle, .url = url, .no_owner = true},
                        &r, &err),
         &err);
-    verify(&p, true); /* a private server gets the role */
+    place_verify(&p, true); /* a private server gets the role */
     place_close(&p);
 }
 END_TEST
@@ -364,14 +255,14 @@ START_TEST(prepared_transactions_on_the_target_are_said_first)
 {
     struct place p;
     place_open(&p);
-    sql(p.f.db, "create table t (a int)");
-    backup(&p);
-    sql(p.f.db, "begin; insert into t values (1); prepare transaction 'belay_test_prepared'");
+    place_sql(p.f.db, "create table t (a int)");
+    place_backup(&p);
+    place_sql(p.f.db, "begin; insert into t values (1); prepare transaction 'belay_test_prepared'");
     _cleanup_err_ struct err err = {0};
     _cleanup_(restore_result_release) struct restore_result r = {0};
-    ck_assert_int_eq(try_restore(&p, scratch_url(p.f.scratch), &r, &err), -1);
+    ck_assert_int_eq(place_try_restore(&p, scratch_url(p.f.scratch), &r, &err), -1);
     ck_assert_ptr_nonnull(strstr(err.message, "prepared transactions"));
-    sql(p.f.db, "rollback prepared 'belay_test_prepared'");
+    place_sql(p.f.db, "rollback prepared 'belay_test_prepared'");
     place_close(&p);
 }
 END_TEST
@@ -380,25 +271,27 @@ START_TEST(a_role_with_createdb_restores_its_own)
 {
     struct place p;
     place_open(&p);
-    sql(scratch_pool_db(fixture_pool(&engine_postgres)),
-        "do $$begin if not exists (select from pg_roles where rolname = 'maker') then"
-        " create role maker login createdb; end if; end$$");
-    sql(p.f.db, "create database made_by owner maker");
-    _cleanup_free_ char *admin = url_of(&p, "made_by");
+    place_sql(scratch_pool_db(fixture_pool(&engine_postgres)),
+              "do $$begin if not exists (select from pg_roles where rolname = 'maker') then"
+              " create role maker login createdb; end if; end$$");
+    place_sql(p.f.db, "create database made_by owner maker");
+    _cleanup_free_ char *admin = place_url(&p, "made_by");
     _cleanup_conninfo_ struct conninfo c = {0};
     _cleanup_err_ struct err err = {0};
     ASSERT_OK(conninfo_parse(admin, &c, &err), &err);
     conninfo_set(&c, "user", "maker");
     _cleanup_free_ char *url = conninfo_url(&c);
-    struct db *db = open_db(url);
-    sql(db, "create schema s; create table s.t (id serial primary key, a text); insert into s.t "
-            "(a) values ('x');"
-            " select lo_from_bytea(99, 'abc')");
+    struct db *db = place_db(url);
+    place_sql(db,
+              "create schema s; create table s.t (id serial primary key, a text); insert into s.t "
+              "(a) values ('x');"
+              " select lo_from_bytea(99, 'abc')");
     db_close(db);
-    ASSERT_OK(backup_url(&p, url, &err), &err);
-    _cleanup_free_ char *notes = restore(&p, url);
-    db = open_db(url);
-    _cleanup_free_ char *a = query(db, "select a || convert_from(lo_get(99), 'UTF8') from s.t");
+    ASSERT_OK(place_backup_url(&p, url, &err), &err);
+    _cleanup_free_ char *notes = place_restore(&p, url);
+    db = place_db(url);
+    _cleanup_free_ char *a =
+        place_query(db, "select a || convert_from(lo_get(99), 'UTF8') from s.t");
     ck_assert_str_eq(a, "xabc");
     db_close(db);
     place_close(&p);
@@ -416,10 +309,10 @@ START_TEST(a_locked_table_ends_the_backup)
 {
     struct place p;
     place_open(&p);
-    sql(p.f.db, "create table t (a int)");
-    sql(p.f.db, "begin; lock table t in access exclusive mode");
+    place_sql(p.f.db, "create table t (a int)");
+    place_sql(p.f.db, "begin; lock table t in access exclusive mode");
     _cleanup_err_ struct err err = {0};
-    ck_assert_int_eq(backup_url(&p, scratch_url(p.f.scratch), &err), -1);
+    ck_assert_int_eq(place_backup_url(&p, scratch_url(p.f.scratch), &err), -1);
     ck_assert_int_eq(err.code, ERR_ENV);
     ck_assert_str_eq(err.message, "no lock for reading the tables within 0.5 s");
     must_leave_nothing(&p);
@@ -431,10 +324,11 @@ START_TEST(what_a_role_may_not_read_is_said_before_anything_is_written)
 {
     struct place p;
     place_open(&p);
-    sql(scratch_pool_db(fixture_pool(&engine_postgres)),
-        "do $$begin if not exists (select from pg_roles where rolname = 'peeper') then"
-        " create role peeper login; end if; end$$");
-    sql(p.f.db,
+    place_sql(scratch_pool_db(fixture_pool(&engine_postgres)),
+              "do $$begin if not exists (select from pg_roles where rolname = 'peeper') then"
+              " create role peeper login; end if; end$$");
+    place_sql(
+        p.f.db,
         "create table secret (a int); create table mine (a int); grant select on mine to peeper;"
         "create table rows_hidden (a int); grant select on rows_hidden to peeper;"
         "alter table rows_hidden enable row level security;"
@@ -445,7 +339,7 @@ START_TEST(what_a_role_may_not_read_is_said_before_anything_is_written)
     ASSERT_OK(conninfo_parse(scratch_url(p.f.scratch), &c, &err), &err);
     conninfo_set(&c, "user", "peeper");
     _cleanup_free_ char *url = conninfo_url(&c);
-    ck_assert_int_eq(backup_url(&p, url, &err), -1);
+    ck_assert_int_eq(place_backup_url(&p, url, &err), -1);
     ck_assert_int_eq(err.code, ERR_ENV);
     ck_assert_str_eq(err.detail, "1 large objects: permission denied\n"
                                  "table public.secret: permission denied\n"
@@ -474,8 +368,8 @@ START_TEST(a_backend_that_is_ended_leaves_no_bundle)
 {
     struct place p;
     place_open(&p);
-    sql(p.f.db, "create table long (t text); insert into long"
-                " select repeat(md5(i::text), 30) from generate_series(1, 40000) i");
+    place_sql(p.f.db, "create table long (t text); insert into long"
+                      " select repeat(md5(i::text), 30) from generate_series(1, 40000) i");
     _cleanup_err_ struct err err = {0};
     struct backup_summary s = {0};
     int rc =
@@ -524,8 +418,8 @@ START_TEST(writers_go_on_and_the_bundle_is_of_one_moment)
 {
     struct place p;
     place_open(&p);
-    sql(p.f.db, "create table a (x int); create table b (x int)");
-    struct writer w = {.db = open_db(scratch_url(p.f.scratch))};
+    place_sql(p.f.db, "create table a (x int); create table b (x int)");
+    struct writer w = {.db = place_db(scratch_url(p.f.scratch))};
     pthread_t thread;
     ck_assert_int_eq(pthread_create(&thread, NULL, write_pairs, &w), 0);
     _cleanup_err_ struct err err = {0};
@@ -540,11 +434,11 @@ START_TEST(writers_go_on_and_the_bundle_is_of_one_moment)
     pthread_join(thread, NULL);
     ASSERT_OK(rc, &err);
     db_close(w.db);
-    _cleanup_free_ char *url = url_of(&p, "writers_back");
-    _cleanup_free_ char *notes = restore(&p, url);
-    struct db *back = open_db(url);
+    _cleanup_free_ char *url = place_url(&p, "writers_back");
+    _cleanup_free_ char *notes = place_restore(&p, url);
+    struct db *back = place_db(url);
     _cleanup_free_ char *same =
-        query(back, "select (select count(*) from a) = (select count(*) from b)");
+        place_query(back, "select (select count(*) from a) = (select count(*) from b)");
     ck_assert_str_eq(same, "t");
     db_close(back);
     place_close(&p);
@@ -587,29 +481,30 @@ static int restore_until(const struct place *p, const char *url, struct end_at *
 /* A database "victim" with one row that differs from the bundle's. */
 static char *make_victim(struct place *p)
 {
-    char *url = url_of(p, "victim");
+    char *url = place_url(p, "victim");
     _cleanup_err_ struct err err = {0};
-    sql(p->f.db, "create database victim");
-    struct db *db = open_db(url);
-    sql(db, "create table t (id serial primary key, a text); insert into t (a) select 'old' || i"
-            " from generate_series(1, 1000) i");
-    ASSERT_OK(backup_url(p, url, &err), &err);
-    sql(db, "update t set a = 'new'");
+    place_sql(p->f.db, "create database victim");
+    struct db *db = place_db(url);
+    place_sql(db,
+              "create table t (id serial primary key, a text); insert into t (a) select 'old' || i"
+              " from generate_series(1, 1000) i");
+    ASSERT_OK(place_backup_url(p, url, &err), &err);
+    place_sql(db, "update t set a = 'new'");
     db_close(db);
     return url;
 }
 
 static void must_be_untouched(const char *url)
 {
-    struct db *db = open_db(url);
-    _cleanup_free_ char *a = query(db, "select distinct a from t");
+    struct db *db = place_db(url);
+    _cleanup_free_ char *a = place_query(db, "select distinct a from t");
     ck_assert_str_eq(a, "new");
     db_close(db);
 }
 
 static char *count_databases(const struct place *p)
 {
-    return query(p->f.db, "select count(*) from pg_database");
+    return place_query(p->f.db, "select count(*) from pg_database");
 }
 
 START_TEST(a_restore_that_is_stopped_leaves_the_target_as_it_was)
@@ -645,13 +540,13 @@ START_TEST(a_restore_that_is_killed_leaves_the_target_as_it_was)
     ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
     must_be_untouched(url);
     /* the next restore drops what that one had made beside */
-    _cleanup_free_ char *notes = restore(&p, url);
-    struct db *db = open_db(url);
-    _cleanup_free_ char *a = query(db, "select count(*) from t where a like 'old%'");
+    _cleanup_free_ char *notes = place_restore(&p, url);
+    struct db *db = place_db(url);
+    _cleanup_free_ char *a = place_query(db, "select count(*) from t where a like 'old%'");
     ck_assert_str_eq(a, "1000");
     db_close(db);
-    sql(p.f.db, "do $$begin end$$");
-    _cleanup_free_ char *after = query(
+    place_sql(p.f.db, "do $$begin end$$");
+    _cleanup_free_ char *after = place_query(
         p.f.db, "select count(*) from pg_database where datname not like 'victim\\_before\\_%'");
     ck_assert_str_eq(after, before);
     place_close(&p);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/engine/pgpooler.h"
 #include "harness/engine/pgsplit.h"
 #include "harness/engine/url.h"
 
@@ -176,14 +177,15 @@ static int pg_open(const char *url, unsigned flags, struct db **ret, struct err 
         return -1;
     }
     if (flags & DB_OPEN_READONLY &&
-        exec_setup(p,
-                   "set statement_timeout = 0; set default_transaction_read_only = on; set "
-                   "timezone = 'UTC';"
-                   " set datestyle = 'ISO, YMD'; set intervalstyle = postgres;"
-                   " set extra_float_digits = 3; set bytea_output = hex; set xmloption = content;"
-                   " set lock_timeout = 0;"
-                   " set idle_in_transaction_session_timeout = 0",
-                   err) < 0) {
+        (pg_refuse_pooler(&p->base, url, err) < 0 ||
+         exec_setup(p,
+                    "set statement_timeout = 0; set default_transaction_read_only = on; set "
+                    "timezone = 'UTC';"
+                    " set datestyle = 'ISO, YMD'; set intervalstyle = postgres;"
+                    " set extra_float_digits = 3; set bytea_output = hex; set xmloption = content;"
+                    " set lock_timeout = 0;"
+                    " set idle_in_transaction_session_timeout = 0",
+                    err) < 0)) {
         pg_close(&p->base);
         return -1;
     }
