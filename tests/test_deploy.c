@@ -536,96 +536,6 @@ START_TEST(a_second_deploy_says_who_holds_the_lock)
 }
 END_TEST
 
-START_TEST(ten_that_start_at_once_deploy_once)
-{
-    static const struct change counted[] = {
-        {"create table runs (n)\ninsert into runs values (1)", "drop table runs", false}, {0}};
-    struct world w;
-    world_open(&w, FOLDER, counted);
-    _cleanup_free_ char *url = xasprintf("DATABASE_URL=%s", w.url);
-    _cleanup_proc_result_ struct proc_result r = {0};
-    _cleanup_err_ struct err err = {0};
-    const struct proc_options o = {
-        .argv = (const char *const[]){"sh", "-c",
-                                      "for i in 1 2 3 4 5 6 7 8 9 10; do"
-                                      " \"$BELAY_BIN\" deploy --wait 120s -- echo started & done; "
-                                      "wait",
-                                      NULL},
-        .env = (const char *const[]){url, "BELAY_DIR=m", NULL},
-        .dir = w.dir,
-    };
-    ASSERT_OK(proc_run(&o, &r, &err), &err);
-    size_t started = 0;
-    for (const char *p = str_get(&r.output); (p = strstr(p, "started\n")); p++)
-        started++;
-    ck_assert_msg(started == 10, "%zu: %s%s", started, str_get(&r.output), str_get(&r.errors));
-    ck_assert_uint_eq(deploys(&w), 1);
-    expect_sql(&w, "select count(*) from runs", "1");
-    world_close(&w);
-}
-END_TEST
-
-/* The entrypoint of scenarios/plantrip, with a server of its own in the place of uvicorn, as PID 1 where the machine
- * lets us. */
-START_TEST(an_entrypoint_becomes_the_server_and_signals_reach_it)
-{
-    static const char server[] = "#!/bin/sh\n"
-                                 "trap 'echo \"ended as $$\" >ended; exit 7' TERM\n"
-                                 "echo \"$@\" >started\n"
-                                 "while :; do sleep 0.05; done\n";
-    struct world w;
-    world_open(&w, _i, two_changes);
-    write_text(w.dir, "bin/uvicorn", server);
-    _cleanup_free_ char *program = path_join(w.dir, "bin/uvicorn");
-    ck_assert_int_eq(chmod(program, 0755), 0);
-    _cleanup_free_ char *url = xasprintf("DATABASE_URL=%s", w.url);
-    _cleanup_proc_result_ struct proc_result r = {0};
-    _cleanup_err_ struct err err = {0};
-    const struct proc_options o = {
-        .argv =
-            (const char *const[]){
-                "sh", "-c",
-                "ln -s \"$BELAY_BIN\" bin/belay; PATH=$PWD/bin:$PATH; BELAY_BUNDLES=b; export PATH "
-                "BELAY_BUNDLES\n"
-                "entry=$BELAY_SOURCE_DIR/scenarios/plantrip/backend/entrypoint.sh\n"
-                "if unshare -pf --mount-proc true 2>/dev/null; then\n"
-                "    unshare -pf --mount-proc --kill-child sh \"$entry\" & outer=$!\n"
-                "    until test -s started || ! kill -0 $outer; do sleep 0.05; done\n"
-                "    kill -TERM $(cat /proc/$outer/task/$outer/children)\n"
-                "else\n"
-                "    sh \"$entry\" & outer=$!\n"
-                "    until test -s started || ! kill -0 $outer; do sleep 0.05; done\n"
-                "    kill -TERM $outer\n"
-                "fi\n"
-                "wait $outer; echo \"status $?\"; cat started ended",
-                NULL},
-        .env = (const char *const[]){url, "BELAY_PYTHON=" PYTHON,
-                                     w.kind == FOLDER ? "BELAY_DIR=m" : NULL, NULL},
-        .dir = w.dir,
-    };
-    ASSERT_OK(proc_run(&o, &r, &err), &err);
-    const char *out = str_get(&r.output);
-    ck_assert_msg(strstr(out, "status 7\napp.main:app --host 0.0.0.0 --port 8000\nended as "),
-                  "%s\n%s", out, str_get(&r.errors));
-    expect_sql(&w, "select id from towns", "7");
-    world_close(&w);
-}
-END_TEST
-
-START_TEST(a_failed_deploy_starts_no_server)
-{
-    struct world w;
-    world_open(&w, FOLDER, two_changes);
-    expect_run(&w, "deploy --probe=false -- touch started", 4, NULL);
-    _cleanup_free_ char *started = path_join(w.dir, "started");
-    ck_assert(!file_exists(started));
-    expect_run(&w, "deploy -- touch started", 0, NULL);
-    ck_assert(file_exists(started));
-    expect_run(&w, "deploy -- false", 1, "nothing to deploy");
-    world_close(&w);
-}
-END_TEST
-
 START_TEST(status_tells_every_deploy_newest_first)
 {
     struct world w;
@@ -738,9 +648,6 @@ int main(void)
     SUITE_ADD_LOOP(s, a_commit_that_was_cut_off_before_is_rolled_back_first, KINDS);
     SUITE_ADD_LOOP(s, only_what_a_check_has_passed_is_deployed_where_that_is_asked_for, KINDS);
     SUITE_ADD_LOOP(s, a_second_deploy_says_who_holds_the_lock, KINDS);
-    SUITE_ADD(s, ten_that_start_at_once_deploy_once);
-    SUITE_ADD_LOOP(s, an_entrypoint_becomes_the_server_and_signals_reach_it, KINDS);
-    SUITE_ADD(s, a_failed_deploy_starts_no_server);
     SUITE_ADD(s, status_tells_every_deploy_newest_first);
     SUITE_ADD(s, the_report_is_json_where_that_is_wanted);
     SUITE_ADD_LOOP(s, the_plan_is_json_where_that_is_wanted, KINDS);

@@ -323,6 +323,27 @@ START_TEST(a_statement_that_takes_too_long_is_ended)
 }
 END_TEST
 
+/* ---- several at once ---- */
+
+START_TEST(ten_that_start_at_once_deploy_once)
+{
+    static const struct step_text counted[] = {
+        {"create table runs (n int); insert into runs values (1);", "drop table runs;", NULL}};
+    struct site s;
+    pid_t belays[10];
+    site_of(&s, dbmate(counted, 1), "1");
+    for (size_t i = 0; i < ARRAY_LEN(belays); i++)
+        belays[i] = site_start(&s, "deploy --wait 5m -- true");
+    for (size_t i = 0; i < ARRAY_LEN(belays); i++)
+        ck_assert_int_eq(site_wait(belays[i]), 0);
+    _cleanup_free_ char *n = site_value(&s, "select count(*) from runs");
+    ck_assert_str_eq(n, "1");
+    site_is_at(&s, DEPLOY_DONE);
+    ck_assert_int_eq(s.entry.id, 1);
+    site_close(&s);
+}
+END_TEST
+
 /* ---- the twin ---- */
 
 static void expect_databases(const struct site *s, int n)
@@ -503,6 +524,7 @@ int main(void)
     SUITE_ADD_LOOP(s, a_lock_that_cannot_be_had_is_tried_for_and_given_up, kinds);
     SUITE_ADD_LOOP(s, a_lock_that_is_let_go_is_had, kinds);
     SUITE_ADD_LOOP(s, a_statement_that_takes_too_long_is_ended, kinds);
+    SUITE_ADD(s, ten_that_start_at_once_deploy_once);
     SUITE_ADD(s, a_twin_takes_the_place_of_a_failed_database);
     SUITE_ADD(s, a_twin_is_dropped_when_it_is_not_needed);
     SUITE_ADD(s, a_twin_of_a_database_in_use_is_refused_and_nothing_is_changed);
