@@ -140,7 +140,7 @@ static int check_formats(const struct outputs *outputs, struct err *err)
         if (!report_rehearsal_find(outputs->v[i].format)) {
             err_set(err, ERR_USAGE, "a rehearsal has no report in the format %s",
                     outputs->v[i].format);
-            return err_hint(err, "text and json are there");
+            return err_hint(err, "text, json, html and markdown are there");
         }
     return 0;
 }

@@ -15,7 +15,10 @@ rehearsal_report_fn report_rehearsal_find(const char *format)
     static const struct {
         const char *format;
         rehearsal_report_fn report;
-    } all[] = {{"text", report_rehearsal_text}, {"json", report_rehearsal_json}};
+    } all[] = {{"text", report_rehearsal_text},
+               {"json", report_rehearsal_json},
+               {"html", report_rehearsal_html},
+               {"markdown", report_rehearsal_markdown}};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         if (str_eq(all[i].format, format))
             return all[i].report;
@@ -45,15 +48,35 @@ static void add_row(struct str *out, const struct terminal *t, const char *label
     str_addc(out, '\n');
 }
 
-static void add_sizes(struct str *out, const struct rehearsal_basis *b)
+char *report_sizes(const struct rehearsal_basis *b)
 {
+    struct str out = {0};
     _cleanup_free_ char *theirs = report_bytes(b->bytes), *ours = report_bytes(b->copy_bytes);
-    str_addf(out, "production %s", theirs);
+    str_addf(&out, "production %s", theirs);
     if (b->rows >= 0)
-        str_addf(out, ", %" PRId64 " rows", b->rows);
-    str_addf(out, "; the copy %s", ours);
+        str_addf(&out, ", %" PRId64 " rows", b->rows);
+    str_addf(&out, "; the copy %s", ours);
     if (b->copy_rows >= 0)
-        str_addf(out, ", %" PRId64 " rows", b->copy_rows);
+        str_addf(&out, ", %" PRId64 " rows", b->copy_rows);
+    return str_take(&out);
+}
+
+char *report_copied_from(const struct rehearsal_basis *b)
+{
+    struct str out = {0};
+    str_addf(&out, "%s%s%s", b->from ? b->from : "?", b->taken ? ", as of " : "",
+             b->taken ? b->taken : "");
+    if (b->sample && b->sample < 100)
+        str_addf(&out, ", %d %% of its rows", b->sample);
+    return str_take(&out);
+}
+
+char *report_run_on(const struct rehearsal *r)
+{
+    const struct rehearsal_basis *b = &r->basis;
+    return xasprintf("%s%s%s: times are this machine's, not production's",
+                     b->copy_server ? b->copy_server : r->check.scratch,
+                     b->server ? "; production on " : "", b->server ? b->server : "");
 }
 
 static void add_header(struct str *out, const struct rehearsal *r, const struct report_options *o)
@@ -61,25 +84,19 @@ static void add_header(struct str *out, const struct rehearsal *r, const struct 
     const struct terminal *t = &o->terminal;
     const struct rehearsal_basis *b = &r->basis;
     _cleanup_free_ char *project = text_printable(r->check.project ? r->check.project : "?");
-    _cleanup_str_ struct str rest = {0}, sizes = {0}, from = {0}, on = {0};
+    _cleanup_free_ char *from = report_copied_from(b), *on = report_run_on(r),
+                        *sizes = report_sizes(b);
+    _cleanup_str_ struct str rest = {0};
     style_add(out, t, STYLE_BOLD, project);
     str_addf(&rest, "%srehearsal%s%s%s%s", dot(t), dot(t), r->check.format, dot(t),
              r->check.engine);
     style_add(out, t, STYLE_DIM, str_get(&rest));
     str_add(out, "\n\n");
-    str_addf(&from, "%s%s%s", b->from ? b->from : "?", b->taken ? ", as of " : "",
-             b->taken ? b->taken : "");
-    if (b->sample && b->sample < 100)
-        str_addf(&from, ", %d %% of its rows", b->sample);
-    add_row(out, t, "copy of", str_get(&from));
+    add_row(out, t, "copy of", from);
     for (size_t i = 0; i < b->read.n; i++)
         add_row(out, t, i ? "" : "read", b->read.v[i]);
-    str_addf(&on, "%s%s%s%s", b->copy_server ? b->copy_server : r->check.scratch,
-             b->server ? "; production on " : "", b->server ? b->server : "",
-             ": times are this machine's, not production's");
-    add_row(out, t, "run on", str_get(&on));
-    add_sizes(&sizes, b);
-    add_row(out, t, "sizes", str_get(&sizes));
+    add_row(out, t, "run on", on);
+    add_row(out, t, "sizes", sizes);
     for (size_t i = 0; i < b->limits.n; i++)
         add_row(out, t, i ? "" : "limits", b->limits.v[i]);
     if (r->from)
@@ -118,53 +135,36 @@ static char *short_statement(const struct measures *m, size_t i)
     return xasprintf("%s%s", str_get(&words), strlen(m->statements[i].text) > 48 ? "..." : "");
 }
 
-static void add_locks(struct str *out, const struct measures *m, const struct terminal *t)
+char *report_lock(const struct measured_lock *l)
 {
-    for (size_t i = 0; i < m->nlocks; i++) {
-        const struct measured_lock *l = &m->locks[i];
-        if (l->blocks == LOCK_BLOCKS_NOTHING)
-            continue;
-        char held[32];
-        report_seconds(l->until - l->from, held, sizeof(held));
-        _cleanup_free_ char *bytes = report_bytes(l->bytes);
-        _cleanup_free_ char *line = xasprintf(
-            "lock      %s %s (%s): %s for %s, %s wait", l->kind, l->relation, bytes, l->mode, held,
-            l->blocks == LOCK_BLOCKS_READS ? "reads and writes" : "writes");
-        add_line(out, t, 4, line);
-    }
+    char held[32];
+    report_seconds(l->until - l->from, held, sizeof(held));
+    _cleanup_free_ char *bytes = report_bytes(l->bytes);
+    return xasprintf("%s %s (%s): %s for %s, %s wait", l->kind, l->relation, bytes, l->mode, held,
+                     l->blocks == LOCK_BLOCKS_READS ? "reads and writes" : "writes");
 }
 
-static void add_rewrites(struct str *out, const struct measures *m, const struct terminal *t)
+char *report_rewrite(const struct measured_rewrite *w)
 {
-    for (size_t i = 0; i < m->nrewrites; i++) {
-        const struct measured_rewrite *w = &m->rewrites[i];
-        _cleanup_free_ char *before = report_bytes(w->before), *after = report_bytes(w->after);
-        _cleanup_free_ char *line =
-            xasprintf("rewrite   %s %s: %s, then %s", w->kind, w->relation, before, after);
-        add_line(out, t, 4, line);
-    }
+    _cleanup_free_ char *before = report_bytes(w->before), *after = report_bytes(w->after);
+    return xasprintf("%s %s: %s, then %s", w->kind, w->relation, before, after);
 }
 
-static void add_waits(struct str *out, const struct measures *m, const struct terminal *t)
+char *report_wait(const struct measures *m, const struct measured_wait *w)
 {
-    for (size_t i = 0; i < m->nwaits; i++) {
-        const struct measured_wait *w = &m->waits[i];
-        char seconds[32];
-        report_seconds(w->seconds, seconds, sizeof(seconds));
-        _cleanup_free_ char *statement = short_statement(m, w->statement);
-        _cleanup_free_ char *line =
-            xasprintf("blocked   a %s of %s for %s%s%s", w->writer ? "writer" : "reader", w->table,
-                      seconds, *statement ? ", by " : "", statement);
-        add_line(out, t, 4, line);
-    }
+    char seconds[32];
+    report_seconds(w->seconds, seconds, sizeof(seconds));
+    _cleanup_free_ char *statement = short_statement(m, w->statement);
+    return xasprintf("a %s of %s for %s%s%s", w->writer ? "writer" : "reader", w->table, seconds,
+                     *statement ? ", by " : "", statement);
 }
 
-static void add_numbers(struct str *out, const struct measures *m, const struct terminal *t)
+char *report_room(const struct measures *m)
 {
-    _cleanup_str_ struct str s = {0};
+    struct str s = {0};
     _cleanup_free_ char *growth = report_bytes(m->after - m->before);
     _cleanup_free_ char *peak = report_bytes(m->peak - m->before);
-    str_addf(&s, "room      %s more afterwards, up to %s more meanwhile", growth, peak);
+    str_addf(&s, "%s more afterwards, up to %s more meanwhile", growth, peak);
     if (m->wal > 0) {
         _cleanup_free_ char *wal = report_bytes(m->wal);
         str_addf(&s, ", %s of WAL", wal);
@@ -175,7 +175,26 @@ static void add_numbers(struct str *out, const struct measures *m, const struct 
     }
     if (m->pages > 0)
         str_addf(&s, ", %" PRId64 " pages written", m->pages);
-    add_line(out, t, 4, str_get(&s));
+    return str_take(&s);
+}
+
+/* Takes the text over. */
+static void add_labelled(struct str *out, const struct terminal *t, const char *label, char *text)
+{
+    _cleanup_free_ char *owned = text, *line = xasprintf("%-9s %s", label, owned);
+    add_line(out, t, 4, line);
+}
+
+static void add_measures(struct str *out, const struct measures *m, const struct terminal *t)
+{
+    for (size_t i = 0; i < m->nlocks; i++)
+        if (m->locks[i].blocks != LOCK_BLOCKS_NOTHING)
+            add_labelled(out, t, "lock", report_lock(&m->locks[i]));
+    for (size_t i = 0; i < m->nrewrites; i++)
+        add_labelled(out, t, "rewrite", report_rewrite(&m->rewrites[i]));
+    for (size_t i = 0; i < m->nwaits; i++)
+        add_labelled(out, t, "blocked", report_wait(m, &m->waits[i]));
+    add_labelled(out, t, "room", report_room(m));
 }
 
 /* Without verbose only the longest, in the order in which they ran. */
@@ -247,10 +266,7 @@ static void add_revisions(struct str *out, const struct rehearsal *r,
         const struct measures *m = &step->up.measures;
         if (step->up.ran) {
             add_statements(out, m, o);
-            add_locks(out, m, t);
-            add_rewrites(out, m, t);
-            add_waits(out, m, t);
-            add_numbers(out, m, t);
+            add_measures(out, m, t);
         }
         str_addc(out, '\n');
     }
@@ -258,18 +274,16 @@ static void add_revisions(struct str *out, const struct rehearsal *r,
 
 /* ---- the end ---- */
 
-static void add_longest(struct str *out, const struct rehearsal *r)
+char *report_longest(const struct rehearsal *r)
 {
     size_t step = 0;
     const struct measured_wait *w = rehearsal_longest(r, &step);
     char seconds[32];
-    if (!w) {
-        str_add(out, "nobody was blocked");
-        return;
-    }
+    if (!w)
+        return xstrdup("nobody was blocked");
     report_seconds(w->seconds, seconds, sizeof(seconds));
-    str_addf(out, "longest block %s (a %s of %s, in %s)", seconds, w->writer ? "writer" : "reader",
-             w->table, r->check.revisions[step].id);
+    return xasprintf("longest block %s (a %s of %s, in %s)", seconds,
+                     w->writer ? "writer" : "reader", w->table, r->check.revisions[step].id);
 }
 
 static void add_summary(struct str *out, const struct rehearsal *r, const struct report_options *o)
@@ -282,9 +296,9 @@ static void add_summary(struct str *out, const struct rehearsal *r, const struct
     report_seconds(r->down_seconds, down, sizeof(down));
     report_seconds(r->again_seconds, again, sizeof(again));
     if (r->check.nrevisions) {
-        str_addf(&decide, "up %s%s", up, dot(t));
-        add_longest(&decide, r);
-        str_addf(&decide, "%sgrowth %s, at its largest %s", dot(t), growth, peak);
+        _cleanup_free_ char *longest = report_longest(r);
+        str_addf(&decide, "up %s%s%s%sgrowth %s, at its largest %s", up, dot(t), longest, dot(t),
+                 growth, peak);
         text_wrap(out, t, str_get(&decide), 0, 2);
         str_addc(out, '\n');
         str_addf(&work, "down %s: %s%sup again %s: %s", down, r->descent ? r->descent : "?", dot(t),
