@@ -14,6 +14,7 @@ struct line {
     struct db *reader;         /* a session of its own, for PostgreSQL; NULL while closed */
     struct db *rows;           /* the same for rows, which are read with other settings */
     struct schema_tracker *tracker;
+    struct observer *observer; /* borrowed, or NULL */
 };
 
 void line_close_sessions(struct line *l)
@@ -49,6 +50,10 @@ static int open_migrator(struct line *l, struct err *err)
         return -1;
     if (l->env->watch)
         migrator_watch(l->migrator);
+    if (l->observer) {
+        struct migrator_observer hook = observer_hook(l->observer);
+        migrator_observe(l->migrator, &hook);
+    }
     return 0;
 }
 
@@ -184,6 +189,31 @@ int line_step(struct line *l, const struct revision *r, enum step_direction dire
     int rc = migrator_step(l->migrator, r, direction, false, ret, err);
     interrupt_remove(cancel_step, l->migrator);
     return judge(l, rc, r, direction, ret, err);
+}
+
+void line_observe(struct line *l, struct observer *o)
+{
+    static const struct migrator_observer nobody;
+    l->observer = o;
+    struct migrator_observer hook = o ? observer_hook(o) : nobody;
+    if (l->migrator)
+        migrator_observe(l->migrator, &hook);
+}
+
+int line_watched_step(struct line *l, const struct revision *r, enum step_direction direction,
+                      struct step_result *ret, struct measures *ret_measures, struct err *err)
+{
+    struct err ending = {0};
+    if (check_stop(l->env, err) < 0 || open_migrator(l, err) < 0 ||
+        observer_begin(l->observer, migrator_db(l->migrator), err) < 0)
+        return -1;
+    int rc = line_step(l, r, direction, ret, err);
+    if (observer_end(l->observer, ret_measures, &ending) == 0)
+        return rc;
+    if (rc == 0)
+        err_move(err, &ending);
+    err_release(&ending);
+    return -1;
 }
 
 int line_straight(struct line *l, const struct revisions *list, size_t *ret_done,

@@ -15,6 +15,7 @@
 #include <signal.h>
 
 #include "harness/engine/scratch.h"
+#include "harness/observe/observer.h"
 #include "harness/schema/schema.h"
 #include "harness/source/source.h"
 
@@ -49,6 +50,12 @@ bool line_is_environment(const struct err *e);
  */
 int line_step(struct line *l, const struct revision *r, enum step_direction direction,
               struct step_result *ret, struct err *err);
+/* From now on its steps tell the observer, of which line_watched_step() takes the measures. The observer must live
+ * until the line's sessions are closed. NULL: no more. */
+void line_observe(struct line *l, struct observer *o);
+/* line_step() with the observer watching. */
+int line_watched_step(struct line *l, const struct revision *r, enum step_direction direction,
+                      struct step_result *ret, struct measures *ret_measures, struct err *err);
 /* Like migrator_straight(), with the same two differences. */
 int line_straight(struct line *l, const struct revisions *list, size_t *ret_done,
                   struct step_result *ret, struct err *err);

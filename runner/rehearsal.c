@@ -80,7 +80,6 @@ static int find_pending(struct rehearse *h, struct err *err)
 
 static void fill_result(struct rehearse *h)
 {
-    const struct check_options *o = &h->o->check;
     struct check_result *r = &h->result->check;
     size_t n = h->pending.n;
     r->revisions = xcalloc(n, sizeof(*r->revisions));
@@ -95,7 +94,6 @@ static void fill_result(struct rehearse *h)
                                                    .status = REVISION_NOT_RUN};
     }
     h->walk.total = 3 * n;
-    (void)o;
 }
 
 /* ---- steps ---- */
@@ -104,7 +102,9 @@ static int run_step(struct rehearse *h, size_t i, enum step_direction direction,
                     struct rehearsed_pass *pass, struct step_result *s, struct err *err)
 {
     const struct revision *r = h->pending.v[i];
-    if (line_step(h->walk.line, r, direction, s, err) < 0)
+    bool watched = pass != &h->result->steps[i].again;
+    if ((watched ? line_watched_step(h->walk.line, r, direction, s, &pass->measures, err)
+                 : line_step(h->walk.line, r, direction, s, err)) < 0)
         return -1;
     h->walk.done++;
     pass->ran = s->outcome != STEP_MISSING;
@@ -177,6 +177,7 @@ static int upgrade_one(struct rehearse *h, size_t i, struct err *err)
     if (read_stop(h, r->position, from->schema, &s, &to->rows, &to->schema, err) < 0)
         return -1;
     note_changes(step, from->schema, to->schema);
+    rehearse_judge(h, i);
     if (!step->up.worked) {
         upgrade_failed(h, i, &s, to->schema);
         return 0;
@@ -196,7 +197,7 @@ static int walk_up(struct rehearse *h, struct err *err)
     for (size_t i = 0; i < h->pending.n && h->top == i; i++)
         if (upgrade_one(h, i, err) < 0)
             return -1;
-    return 0;
+    return rehearse_judge_ids(h, err);
 }
 
 /* ---- the way down ---- */
@@ -348,7 +349,14 @@ static int rehearse_all(struct rehearse *h, struct err *err)
     fill_result(h);
     if (!h->pending.n)
         return 0;
-    if (line_adopt(&h->walk.env, TAKE_PTR(h->copy), &h->walk.line, err) < 0 || walk_up(h, err) < 0)
+    const struct observer_options watching = {.engine = h->o->check.engine,
+                                              .url = scratch_url(h->copy),
+                                              .no_canaries = h->o->no_canaries};
+    if (observer_open(&watching, &h->observer, err) < 0 ||
+        line_adopt(&h->walk.env, TAKE_PTR(h->copy), &h->walk.line, err) < 0)
+        return -1;
+    line_observe(h->walk.line, h->observer);
+    if (walk_up(h, err) < 0)
         return -1;
     if (h->stuck)
         h->result->descent = xstrdup("not run: an upgrade left a part of its work");
@@ -356,20 +364,62 @@ static int rehearse_all(struct rehearse *h, struct err *err)
         return -1;
     if (h->stuck)
         h->result->reupgrade = xstrdup(h->result->descent);
-    else if (walk_again(h, err) < 0)
-        return -1;
+    else {
+        line_observe(h->walk.line, NULL);
+        if (walk_again(h, err) < 0)
+            return -1;
+    }
     return 0;
+}
+
+static void sum_up(struct rehearsal *r)
+{
+    int64_t first = MEASURE_UNKNOWN;
+    for (size_t i = 0; r->steps && i < r->check.nrevisions; i++) {
+        const struct measures *m = &r->steps[i].up.measures;
+        r->up_seconds += r->steps[i].up.seconds;
+        r->down_seconds += r->steps[i].down.seconds;
+        r->again_seconds += r->steps[i].again.seconds;
+        if (!r->steps[i].up.ran)
+            continue;
+        first = first == MEASURE_UNKNOWN ? m->before : first;
+        r->growth = m->after - first;
+        r->peak = m->peak - first > r->peak ? m->peak - first : r->peak;
+    }
+}
+
+/* Revisions in their order, the project last; of one revision as they were found. */
+static size_t place_of(const struct rehearse *h, const struct finding *f)
+{
+    for (size_t i = 0; i < h->pending.n; i++)
+        if (str_eq(h->pending.v[i]->id, f->revision))
+            return i;
+    return h->pending.n;
+}
+
+static void sort_findings(struct rehearse *h)
+{
+    struct check_result *c = &h->result->check;
+    struct finding *sorted = xcalloc(c->nfindings, sizeof(*sorted));
+    size_t n = 0;
+    for (size_t at = 0; at <= h->pending.n; at++)
+        for (size_t i = 0; i < c->nfindings; i++)
+            if (place_of(h, &c->findings[i]) == at)
+                sorted[n++] = c->findings[i];
+    free(c->findings);
+    c->findings = sorted;
+    c->findings_cap = c->nfindings;
 }
 
 static void finish(struct rehearse *h, int rc)
 {
     struct rehearsal *r = h->result;
     struct check_result *c = &r->check;
+    sum_up(r);
+    rehearse_judge_budgets(h);
+    sort_findings(h);
     for (size_t i = 0; i < c->nrevisions; i++) {
         struct revision_result *rr = &c->revisions[i];
-        r->up_seconds += r->steps[i].up.seconds;
-        r->down_seconds += r->steps[i].down.seconds;
-        r->again_seconds += r->steps[i].again.seconds;
         if (rr->status == REVISION_NOT_RUN)
             rr->not_run_reason = xstrdup(rc < 0 ? "the rehearsal stopped before it"
                                                 : "a revision before it does not upgrade");
@@ -384,6 +434,9 @@ static void finish(struct rehearse *h, int rc)
 static void rehearse_release(struct rehearse *h)
 {
     struct walk *w = &h->walk;
+    if (w->line)
+        line_close_sessions(w->line);
+    observer_close(h->observer);
     line_free(w->line);
     scratch_free(h->copy);
     snapshot_free(w->base);

@@ -23,10 +23,18 @@ struct rehearse {
     struct stop *stops; /* pending.n + 1: stops[i] is before pending.v[i] */
     size_t top;         /* how many of the pending revisions were applied, */
     size_t bottom;      /* and of these not taken back */
-    bool stuck;         /* an upgrade failed and left a part of its work */
+    struct observer *observer;
+    bool stuck; /* an upgrade failed and left a part of its work */
 };
 
 /* rows are those after the downgrade of pending.v[i]. Adds findings; true: there are some. */
 bool rehearse_compare_rows(struct rehearse *h, size_t i, const struct row_state *rows);
+
+/* Findings about what was observed of the upgrade of pending.v[i]. */
+void rehearse_judge(struct rehearse *h, size_t i);
+/* And about all of them together. */
+void rehearse_judge_budgets(struct rehearse *h);
+/* Integer keys near their end, on the line as it is now. */
+int rehearse_judge_ids(struct rehearse *h, struct err *err);
 
 #endif

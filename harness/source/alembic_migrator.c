@@ -28,6 +28,7 @@ struct alembic_migrator {
     struct sqlite_rows schema; /* as of the last step that told of it */
     bool schema_fresh;         /* which was the last call */
     bool watching;
+    struct migrator_observer observer;
     char *backend[2];  /* PostgreSQL: process id and start of the session; NULL: not known */
     char *process[2];  /* the same, of the last step */
     char *transaction; /* that the last step began in; NULL: not known */
@@ -277,6 +278,11 @@ static void alembic_watch(struct migrator *m)
     self(m)->watching = true;
 }
 
+static void alembic_observe(struct migrator *m, const struct migrator_observer *o)
+{
+    self(m)->observer = *o;
+}
+
 static bool alembic_rolled_back(struct migrator *base)
 {
     struct alembic_migrator *m = self(base);
@@ -409,6 +415,45 @@ static int read_touched(const struct alembic_migrator *m, const json_t *answer,
     return 0;
 }
 
+/* What Observed of belay_worker_observe.py sends. */
+static void tell_statement(const struct alembic_migrator *m, const struct revision *r,
+                           const json_t *told)
+{
+    int line = (int)json_integer_value(json_object_get(told, "line"));
+    const char *text = json_string_value(json_object_get(told, "text"));
+    const struct statement_event e = {
+        .text = text ? text : "",
+        .file = line ? r->file : NULL,
+        .line = line,
+        .begin = json_number_value(json_object_get(told, "begin")),
+        .end = json_number_value(json_object_get(told, "end")),
+        .failed = json_is_true(json_object_get(told, "failed")),
+        .rows = json_integer_value(json_object_get(told, "rows")),
+        .seen = json_string_value(json_object_get(told, "seen")),
+    };
+    m->observer.statement(m->observer.data, &e);
+}
+
+/* Calls until the step's own answer is there: what comes before is news of it. */
+static int call_step(struct alembic_migrator *m, const struct revision *r, json_t *request,
+                     json_t **ret, struct err *err)
+{
+    for (;; request = NULL) {
+        _cleanup_json_ json_t *answer = NULL;
+        if (call(m, request, step_timeout(m), &answer, err) < 0)
+            return -1;
+        const json_t *told = json_object_get(answer, "statement");
+        if (told)
+            tell_statement(m, r, told);
+        else if (json_object_get(answer, "transaction"))
+            m->transaction = xstrdup(json_string_value(json_object_get(answer, "transaction")));
+        else {
+            *ret = TAKE_PTR(answer);
+            return 0;
+        }
+    }
+}
+
 static int run_step(struct alembic_migrator *m, const struct revision *r,
                     enum step_direction direction, bool keep_session, struct step_result *result,
                     struct err *err)
@@ -425,17 +470,13 @@ static int run_step(struct alembic_migrator *m, const struct revision *r,
     if (m->watching && !m->scratch && m->engine == &engine_postgres)
         json_object_set_new(json_object_get(request, "touched"), "transaction",
                             json_string(touched_transaction_sql));
+    if (m->observer.statement)
+        json_object_set_new(request, "observe", json_pack("{s:s?}", "look", m->observer.look));
     forget_step(m);
     for (size_t i = 0; i < ARRAY_LEN(m->process); i++)
         m->process[i] = m->backend[i] ? xstrdup(m->backend[i]) : NULL;
-    if (call(m, request, step_timeout(m), &answer, err) < 0)
+    if (call_step(m, r, request, &answer, err) < 0)
         return worker_failed(r, direction, result, err);
-    if (json_object_get(answer, "transaction")) {
-        m->transaction = xstrdup(json_string_value(json_object_get(answer, "transaction")));
-        json_decref(TAKE_PTR(answer));
-        if (call(m, NULL, step_timeout(m), &answer, err) < 0)
-            return worker_failed(r, direction, result, err);
-    }
     if (!alembic_answer_ok(answer)) {
         env_ended(m, answer);
         return step_failed(answer, direction, result, err);
@@ -682,6 +723,7 @@ const struct source_ops alembic_source_ops = {
     .migrator_open = alembic_open,
     .close = alembic_close,
     .watch = alembic_watch,
+    .observe = alembic_observe,
     .rolled_back = alembic_rolled_back,
     .backend = alembic_backend,
     .prepare = alembic_prepare,

@@ -109,6 +109,7 @@ class Project:
         self.offline = False   # nothing may be connected to
         self.session = None    # the connection of a step that is watched,
         self.others = False    # and whether statements ran through another one
+        self.observed = None   # who is told of statements
         self.notices = []      # what the server said besides, since the step began
         self.watching = False
 
@@ -266,6 +267,18 @@ class Project:
             self.plain = self.plain and is_plain(statement, conn.dialect.name == "postgresql")
             if self.session is not None and conn.connection is not self.session:
                 self.others = True
+            if self.observed is not None:
+                self.observed.before()
+
+        @event.listens_for(Engine, "after_cursor_execute")
+        def ran(conn, cursor, statement, parameters, context, executemany):
+            if self.observed is not None:
+                self.observed.after(conn.connection, statement, cursor.rowcount, False)
+
+        @event.listens_for(Engine, "handle_error")
+        def refused(error):
+            if self.observed is not None and error.statement is not None:
+                self.observed.after(None, error.statement, -1, True)
 
         @event.listens_for(Engine, "do_connect")
         def connecting(dialect, record, cargs, cparams):

@@ -6,6 +6,7 @@ import time
 import traceback
 
 from belay_worker_errors import Refused, describe, redacted
+from belay_worker_observe import Observed
 from belay_worker_project import Connecting, Elsewhere
 from belay_worker_touched import Touched
 
@@ -133,7 +134,7 @@ class Run:
                     raise Elsewhere(used_url(e))
                 raise
 
-    def step(self, request, touched=None):
+    def step(self, request, touched=None, context=None):
         from alembic.runtime.migration import MigrationStep
 
         script = self.project.script.get_revision(request["revision"])
@@ -141,15 +142,23 @@ class Run:
                 else MigrationStep.downgrade_from_script)
         step = make(self.project.script.revision_map, script)
         original = step.migration_fn
+        observe = request.get("observe")
+        observed = (Observed(self.project, context, observe, script.module.__file__,
+                             self.channel.send) if observe else None)
 
         def migration_fn(**kw):
             if touched:
                 touched.begin()
+            if observed:
+                observed.begin()
             try:
                 result = original(**kw)
             except BaseException as e:
                 self.raised = e
                 raise
+            finally:
+                if observed:
+                    observed.end()
             if touched:
                 touched.end()
             return result
@@ -214,7 +223,7 @@ class Run:
                 watch = request.get("touched")
                 touched = (Touched(self.project, context, watch, fetch, self.channel.send)
                            if watch else None)
-                yield self.step(request, touched)
+                yield self.step(request, touched, context)
                 settle(context)
                 self.pending = None
                 answer = {"ok": True, "seconds": time.monotonic() - start,

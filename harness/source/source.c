@@ -191,6 +191,12 @@ void migrator_watch(struct migrator *m)
         m->source->ops->watch(m);
 }
 
+void migrator_observe(struct migrator *m, const struct migrator_observer *o)
+{
+    if (m->source->ops->observe)
+        m->source->ops->observe(m, o);
+}
+
 bool migrator_rolled_back(struct migrator *m)
 {
     return m->source->ops->rolled_back && m->source->ops->rolled_back(m);

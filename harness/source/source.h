@@ -154,6 +154,33 @@ DEFINE_CLEANUP(struct migrator *, migrator_close);
  */
 void migrator_watch(struct migrator *m);
 
+/* One statement of a step, told after it ended. Valid during the call. */
+struct statement_event {
+    const char *text;
+    const char *file;  /* where it is written, as far as known; or NULL */
+    int line;          /* 1-based; 0: unknown */
+    double begin, end; /* seconds of CLOCK_MONOTONIC */
+    bool failed;
+    long long rows;   /* that it wrote or gave, as its driver has it; -1: unknown */
+    const char *seen; /* what struct migrator_observer.look gave after it; NULL: it was not asked */
+};
+
+struct migrator_observer {
+    void *data;
+    void (*statement)(void *data, const struct statement_event *e);
+    /* A query of one text, run by the session itself after each statement that worked, before the
+     * transaction ends: it sees what nobody else can. Must not fail. NULL: none. */
+    const char *look;
+};
+
+/*
+ * From now on each step tells of its statements. SQL folders run one by one what they would
+ * otherwise send as one text, in the same transactions; texts that begin or end transactions
+ * themselves stay whole. Alembic tells of what goes through SQLAlchemy. Commands tell nothing. The
+ * observer is copied; what it points to must live until the migrator is closed.
+ */
+void migrator_observe(struct migrator *m, const struct migrator_observer *o);
+
 /*
  * After a step that failed or was cancelled: whether all that it did was rolled back, as the server
  * knows of the transaction that the step began in. Ends that transaction where it still runs. Known

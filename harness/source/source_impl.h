@@ -14,9 +14,10 @@ struct source_ops {
                          unsigned db_flags, const struct db_proof *proof, struct migrator **ret,
                          struct err *err);
     void (*close)(struct migrator *m);
-    void (*watch)(struct migrator *m);          /* NULL: what a step touches is never known */
-    bool (*rolled_back)(struct migrator *m);    /* NULL: never known */
-    const char *(*backend)(struct migrator *m); /* NULL: never known */
+    void (*watch)(struct migrator *m); /* NULL: what a step touches is never known */
+    void (*observe)(struct migrator *m, const struct migrator_observer *o); /* NULL: it cannot */
+    bool (*rolled_back)(struct migrator *m);                                /* NULL: never known */
+    const char *(*backend)(struct migrator *m);                             /* NULL: never known */
     int (*prepare)(struct migrator *m, const struct strv *statements,
                    struct err *err);      /* NULL: it cannot */
     struct db *(*db)(struct migrator *m); /* NULL: it has no session that belay can use */

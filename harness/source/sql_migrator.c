@@ -10,6 +10,7 @@
 #include "harness/source/sql_format.h"
 
 #include <ctype.h>
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ struct sql_migrator {
     struct session_state *state;
     bool watching;
     struct touched_watch *watch; /* SQLite */
+    struct migrator_observer observer;
     /* PostgreSQL, not on scratch */
     char *url, *backend, *process[2];
     char *transaction; /* that the last step began in; NULL: none, or not known */
@@ -54,6 +56,11 @@ static void sql_watch(struct migrator *base)
     if (!m->watching && db_engine(m->db) == &engine_sqlite)
         m->watch = touched_watch_new(m->db);
     m->watching = true;
+}
+
+static void sql_observe(struct migrator *m, const struct migrator_observer *o)
+{
+    self(m)->observer = *o;
 }
 
 static void sql_close(struct migrator *base)
@@ -437,6 +444,165 @@ static void place_error(const struct step *s, const struct chunk *chunk, int ski
            known ? e->column : 0);
 }
 
+static int run_own(const struct step *s, const char *sql, struct err *err)
+{
+    struct err e = {0};
+    return db_run(s->m->db, sql, DB_RUN_WHOLE, NULL, &e) == 0 ? 1 : record_failed(s, &e, err);
+}
+
+static bool is_postgres(const struct step *s)
+{
+    return db_engine(s->m->db) == &engine_postgres;
+}
+
+static bool is_observed(const struct step *s)
+{
+    return s->m->observer.statement != NULL;
+}
+
+/* What of a chunk runs next: [*start, *start + *len). */
+struct cut {
+    const char *sql;
+    struct statements all; /* PostgreSQL */
+    size_t at;             /* the next of them; SQLite: bytes */
+};
+
+/* One of the statements ends or begins a transaction: what is sent together matters then. */
+static bool controls_transactions(const struct statements *all, const char *sql)
+{
+    static const char *const words[] = {"begin", "start",     "commit",  "end",    "rollback",
+                                        "abort", "savepoint", "release", "prepare"};
+    for (size_t i = 0; i < all->n; i++) {
+        const char *p = sql + all->v[i].start;
+        size_t n = 0;
+        while (isalpha((unsigned char)p[n]))
+            n++;
+        for (size_t k = 0; k < ARRAY_LEN(words); k++)
+            if (n == strlen(words[k]) && strncasecmp(p, words[k], n) == 0)
+                return true;
+    }
+    return false;
+}
+
+static bool has_first_word(const char *sql, const char *const *words)
+{
+    for (; *words; words++) {
+        size_t n = strlen(*words);
+        if (strncasecmp(sql, *words, n) == 0 && !isalnum((unsigned char)sql[n]) && sql[n] != '_')
+            return true;
+    }
+    return false;
+}
+
+/*
+ * A statement that means the same alone and within a transaction of its own, in which it can be looked
+ * at before its end. What is not known to be one runs alone: CONCURRENTLY, VACUUM, CALL.
+ */
+static bool may_be_wrapped(const struct statements *all, const char *sql)
+{
+    static const char *const may[] = {"alter",  "comment",  "create", "delete", "drop",
+                                      "insert", "truncate", "update", NULL};
+    static const char *const server[] = {"database", "subscription", "system", "tablespace", NULL};
+    if (all->n != 1)
+        return false;
+    _cleanup_free_ char *text = xstrndup(sql + all->v[0].start, all->v[0].len);
+    const char *second = text;
+    while (isalpha((unsigned char)*second))
+        second++;
+    second += sql_skip_blank(second);
+    return has_first_word(text, may) && !has_first_word(second, server) &&
+           !strcasestr(text, "concurrently");
+}
+
+static bool next_statement(const struct step *s, struct cut *c, size_t *start, size_t *len)
+{
+    if (is_postgres(s)) {
+        if (c->at >= c->all.n)
+            return false;
+        *start = c->all.v[c->at].start;
+        *len = c->all.v[c->at++].len;
+        return true;
+    }
+    /* only its compiler knows where a statement of SQLite ends; what it refuses runs to say why */
+    sqlite3_stmt *stmt = NULL;
+    const char *tail = NULL;
+    for (;;) {
+        c->at += sql_skip_blank(c->sql + c->at);
+        if (!c->sql[c->at])
+            return false;
+        *start = c->at;
+        int rc = sqlite3_prepare_v2(db_handle(s->m->db), c->sql + c->at, -1, &stmt, &tail);
+        bool empty = rc == SQLITE_OK && !stmt;
+        *len = rc == SQLITE_OK ? (size_t)(tail - c->sql) - c->at : strlen(c->sql + c->at);
+        c->at += *len;
+        sqlite3_finalize(stmt);
+        if (!empty)
+            return true;
+    }
+}
+
+/* What the session itself sees now; owned by the caller. NULL when it cannot be asked. */
+static char *look(const struct step *s)
+{
+    _cleanup_err_ struct err ignored = {0}; /* the next statement meets it too */
+    char *seen = NULL;
+    if (s->m->observer.look)
+        db_query_text(s->m->db, s->m->observer.look, NULL, 0, &seen, &ignored);
+    return seen;
+}
+
+/* One statement of a chunk, told to the observer. */
+static int run_told(const struct step *s, const struct chunk *chunk, size_t start, size_t len,
+                    struct err *err)
+{
+    struct err e = {0};
+    int line, column;
+    _cleanup_free_ char *sql = xstrndup(chunk->sql + start, len);
+    text_place(chunk->sql, start, &line, &column);
+    struct statement_event event = {.text = sql,
+                                    .file = s->section->file,
+                                    .line = chunk->line + line - 1,
+                                    .begin = clock_seconds(),
+                                    .rows = -1};
+    event.failed = db_run(s->m->db, sql, DB_RUN_WHOLE, NULL, &e) < 0;
+    event.end = clock_seconds();
+    _cleanup_free_ char *seen = event.failed ? NULL : look(s);
+    event.seen = seen;
+    s->m->observer.statement(s->m->observer.data, &event);
+    if (!event.failed)
+        return 1;
+    if (e.line == 1 && e.column)
+        e.column += column - 1;
+    const struct chunk here = {.sql = chunk->sql, .line = event.line};
+    place_error(s, &here, 0, sql, &e);
+    return step_failed(s, &e, err);
+}
+
+/* transaction: the statements share one that has been begun, or there is to be none. */
+static int run_observed(const struct step *s, const struct chunk *chunk, bool transaction,
+                        struct err *err)
+{
+    struct cut cut = {.sql = chunk->sql};
+    size_t start, len;
+    int r = 1;
+    if (is_postgres(s))
+        pg_split(chunk->sql, &cut.all);
+    bool whole = is_postgres(s) && controls_transactions(&cut.all, chunk->sql);
+    /* the server would run a text of several in one transaction */
+    bool own = is_postgres(s) && !transaction && !whole &&
+               (cut.all.n > 1 || may_be_wrapped(&cut.all, chunk->sql));
+    if (own)
+        r = run_own(s, "begin", err);
+    if (whole)
+        r = run_told(s, chunk, 0, strlen(chunk->sql), err);
+    while (!whole && r == 1 && next_statement(s, &cut, &start, &len))
+        r = run_told(s, chunk, start, len, err);
+    if (own && r == 1)
+        r = run_own(s, "commit", err);
+    statements_release(&cut.all);
+    return r;
+}
+
 /* Returns 1 when the step goes on, 0 when it ended with a result, -1 on failure. */
 static int run_chunk(const struct step *s, const struct chunk *chunk, const char *before,
                      const char *after, struct err *err)
@@ -444,6 +610,8 @@ static int run_chunk(const struct step *s, const struct chunk *chunk, const char
     struct err e = {0};
     int skip = *before ? 1 : 0;
     bool alone = !*before && !*after;
+    if (is_observed(s) && alone)
+        return run_observed(s, chunk, s->in_transaction, err);
     _cleanup_free_ char *joined = alone ? NULL : xasprintf("%s%s%s", before, chunk->sql, after);
     const char *sql = alone ? chunk->sql : joined;
     if (db_run(s->m->db, sql, DB_RUN_WHOLE, NULL, &e) == 0)
@@ -454,21 +622,10 @@ static int run_chunk(const struct step *s, const struct chunk *chunk, const char
     return step_failed(s, &e, err);
 }
 
-static int run_own(const struct step *s, const char *sql, struct err *err)
-{
-    struct err e = {0};
-    return db_run(s->m->db, sql, DB_RUN_WHOLE, NULL, &e) == 0 ? 1 : record_failed(s, &e, err);
-}
-
 static int run_record(const struct step *s, bool dirty, struct err *err)
 {
     _cleanup_free_ char *sql = record_sql(s->m, s->script, s->direction, dirty);
     return run_own(s, sql, err);
-}
-
-static bool is_postgres(const struct step *s)
-{
-    return db_engine(s->m->db) == &engine_postgres;
 }
 
 /* The section and the record (NULL: none) in one transaction. */
@@ -477,7 +634,7 @@ static int run_in_transaction(struct step *s, const char *record, struct err *er
     const struct section *section = s->section;
     /* SQLite has no round trips to save, and reads an unfinished comment up to the end of the text
      */
-    bool join = is_postgres(s) && section->n > 0;
+    bool join = is_postgres(s) && section->n > 0 && !is_observed(s);
     s->touched = is_postgres(s) && s->m->watching;
     _cleanup_free_ char *begin = xasprintf("begin%s%s%s", s->touched ? "; " : "",
                                            s->touched ? touched_mark_sql : "", join ? ";\n" : "");
@@ -489,7 +646,7 @@ static int run_in_transaction(struct step *s, const char *record, struct err *er
     bool apart = !join || (s->touched && s->m->url);
     int r = apart ? run_own(s, begin, err) : 1;
     s->in_transaction = true;
-    if (r == 1 && apart && join &&
+    if (r == 1 && section->n && s->touched && s->m->url &&
         db_query_text(s->m->db, touched_transaction_sql, NULL, 0, &s->m->transaction, err) < 0)
         return -1;
     for (size_t i = 0; i < section->n && r == 1; i++)
@@ -537,7 +694,11 @@ static int run_as_one(struct step *s, struct err *err)
     _cleanup_statements_ struct statements all = {0};
     if (s->m->watching && section->n == 1)
         pg_split(section->chunks[0].sql, &all);
-    if (all.n < 2)
+    const char *sql = section->n ? section->chunks[0].sql : "";
+    if (is_observed(s) &&
+        ((all.n > 1 && !controls_transactions(&all, sql)) || may_be_wrapped(&all, sql)))
+        return run_in_transaction(s, NULL, err);
+    if (all.n < 2 || is_observed(s))
         return run_chunks(s, err);
     s->touched = true;
     _cleanup_free_ char *before = xasprintf("%s;\n", touched_mark_sql);
@@ -684,6 +845,7 @@ const struct source_ops sql_source_ops = {
     .migrator_open = sql_open,
     .close = sql_close,
     .watch = sql_watch,
+    .observe = sql_observe,
     .rolled_back = sql_rolled_back,
     .backend = sql_backend,
     .prepare = sql_prepare,
