@@ -1,10 +1,9 @@
 /* belay rehearse */
-#include <sqlite3.h>
-#include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "backup/copy.h"
 #include "harness/base/cleanup.h"
+#include "harness/base/clock.h"
 #include "harness/engine/scratch.h"
 #include "harness/engine/sqlite_extension.h"
 #include "runner/check.h"
@@ -13,39 +12,52 @@
 #include "runner/output.h"
 #include "runner/project.h"
 #include "runner/report_rehearsal.h"
+#include "runner/transfer.h"
 
-/* Page by page, in one read transaction of the source. */
-static int copy_sqlite(const char *url, struct scratch *to, struct err *err)
+/* What the report says about where the copy is from. */
+static void fill_basis(const struct copy_look *look, const struct copy_result *made,
+                       struct scratch_pool *pool, struct rehearsal_basis *basis)
 {
-    _cleanup_db_ struct db *from = NULL, *db = NULL;
-    if (db_open(&engine_sqlite, url, DB_OPEN_READONLY, &from, err) < 0 ||
-        db_open(&engine_sqlite, scratch_url(to), DB_OPEN_SCRATCH, &db, err) < 0)
-        return -1;
-    sqlite3_backup *b = sqlite3_backup_init(db_handle(db), "main", db_handle(from), "main");
-    if (b)
-        sqlite3_backup_step(b, -1);
-    if (!b || sqlite3_backup_finish(b) != SQLITE_OK)
-        return err_set(err, ERR_ENV, "cannot copy the database: %s", sqlite3_errmsg(db_handle(db)));
-    return 0;
+    *basis = (struct rehearsal_basis){
+        .from = xstrdup(look->from),
+        .kind = xstrdup(look->bundle ? "bundle" : "database"),
+        .taken = xstrdup(look->taken),
+        .server = xstrdup(look->server),
+        .copy_server = xstrdup(scratch_pool_describe(pool)),
+        .bytes = (int64_t)look->bytes,
+        .rows = (int64_t)made->rows,
+        .copy_bytes = (int64_t)made->copy_bytes,
+        .copy_rows = (int64_t)made->copy_rows,
+        .sample = 100,
+        .seconds = made->seconds,
+    };
+    for (size_t i = 0; i < made->read.n; i++)
+        strv_add(&basis->read, made->read.v[i]);
+    for (size_t i = 0; i < made->notes.n; i++)
+        strv_add(&basis->limits, made->notes.v[i]);
 }
 
-static int make_copy(const struct cli *cli, const struct engine *engine, struct scratch_pool *pool,
+static int make_copy(const struct cli *cli, const struct copy_look *look, struct scratch_pool *pool,
                      struct rehearsal_basis *basis, struct scratch **ret, struct err *err)
 {
-    const char *from = settings_get(&cli->settings, OPT_FROM);
-    _cleanup_scratch_ struct scratch *s = NULL;
-    if (engine != &engine_sqlite)
-        return err_set(err, ERR_USAGE, "--from: only SQLite databases can be copied");
-    if (scratch_new(pool, &s, err) < 0 || copy_sqlite(from, s, err) < 0)
+    const struct settings *s = &cli->settings;
+    struct transfer transfer;
+    struct copy_result made = {0};
+    if (transfer_init(&transfer, settings_on(s, OPT_QUIET), err) < 0)
         return -1;
-    basis->from = url_redact(from);
-    basis->kind = xstrdup("database");
-    basis->copy_server = xstrdup(scratch_pool_describe(pool));
-    basis->bytes = basis->rows = basis->copy_bytes = basis->copy_rows = MEASURE_UNKNOWN;
-    basis->sample = 100;
-    strv_add(&basis->read, "every page, in one read transaction");
-    *ret = TAKE_PTR(s);
-    return 0;
+    const struct copy_options o = {
+        .from = settings_get(s, OPT_FROM),
+        .key_file = settings_get(s, OPT_KEY),
+        .jobs = settings_number(s, OPT_JOBS),
+        .lock_timeout_ms = settings_milliseconds(s, OPT_LOCK_TIMEOUT),
+        .control = transfer_control(&transfer),
+    };
+    int rc = copy_make(&o, pool, ret, &made, err);
+    transfer_end(&transfer);
+    if (rc == 0)
+        fill_basis(look, &made, pool, basis);
+    copy_result_release(&made);
+    return rc;
 }
 
 static int rehearse(struct cli *cli, struct rehearsal *r, struct err *err)
@@ -59,27 +71,25 @@ static int rehearse(struct cli *cli, struct rehearsal *r, struct err *err)
     _cleanup_source_ struct source *source = NULL;
     if (project_open(s, &cli->config, cli->args.n ? cli->args.v[0] : NULL, &source, err) < 0)
         return -1;
-    const struct engine *engine = engine_for_url(from, err);
-    if (!engine)
+    _cleanup_(copy_look_release) struct copy_look look = {0};
+    if (copy_look(from, settings_get(s, OPT_KEY), &look, err) < 0)
         return err_prefix(err, "--from");
+    const struct engine *engine = look.engine;
     const struct strv *extensions = &cli->config.sqlite_extensions;
     for (size_t i = 0; engine == &engine_sqlite && i < extensions->n; i++)
         if (sqlite_extension_load(extensions->v[i], err) < 0)
             return -1;
     struct progress progress = settings_on(s, OPT_QUIET) ? (struct progress){0} : live_progress();
-    if (progress.step)
-        progress.step(progress.data, 0, 0, "copying", NULL);
     _cleanup_pool_ struct scratch_pool *pool = NULL;
     const struct scratch_options scratch = {
-        .url = engine == &engine_postgres ? settings_get(s, OPT_SCRATCH_URL) : NULL};
+        .url = engine == &engine_postgres ? settings_get(s, OPT_SCRATCH_URL) : NULL,
+        .room = look.bytes * 3, /* the copy, and what its upgrades need besides */
+    };
     struct scratch *copy = NULL;
     if (scratch_pool_open(engine, &scratch, &pool, err) < 0 ||
-        make_copy(cli, engine, pool, &r->basis, &copy, err) < 0)
+        make_copy(cli, &look, pool, &r->basis, &copy, err) < 0)
         return -1;
-    char today[16];
-    time_t now = time(NULL);
-    struct tm tm;
-    strftime(today, sizeof(today), "%Y-%m-%d", localtime_r(&now, &tm));
+    _cleanup_free_ char *today = clock_local_date();
     const struct rehearsal_options o = {
         .check = {.source = source,
                   .engine = engine,

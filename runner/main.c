@@ -208,8 +208,9 @@ const struct command commands[] = {
      DATABASE | COMPARE | DEPLOY | O(DRY_RUN) | O(TO), true},
     {"rehearse", cmd_rehearse, "[DIR]", 0, 1,
      "run the pending revisions on a copy of production, measured", rehearse_help,
-     COMMON | SOURCE | O(BIG_TABLE) | O(FAIL_ON) | O(FROM) | O(LONG_LOCK) | O(MAX_BLOCKED) |
-         O(MAX_DURATION) | O(MAX_GROWTH) | O(OUTPUT) | O(SCRATCH_URL) | O(TO),
+     COMMON | SOURCE | O(BIG_TABLE) | O(FAIL_ON) | O(FROM) | O(JOBS) | O(KEY) | O(LOCK_TIMEOUT) |
+         O(LONG_LOCK) | O(MAX_BLOCKED) | O(MAX_DURATION) | O(MAX_GROWTH) | O(OUTPUT) |
+         O(SCRATCH_URL) | O(TO),
      true},
     {"recover", cmd_recover, "", 0, 0, "finish a deploy that was cut off",
      "Ends as the deploy itself would have: complete, or back and proved, or exit 5\n"
