@@ -174,7 +174,7 @@ static void explain_loss(const struct report *p, struct finding *f, bool gone)
                  : "rows that suit the constraints which the upgrade adds are left alone, the "
                    "others cannot come back; where that is meant, say so");
     if (!f->waived_reason)
-        f->waived_reason = policy_lossy_reason(p->r);
+        f->waived_reason = policy_lossy_reason(&p->w->policy, p->r);
 }
 
 /* Where the upgrade takes the table or the column away, the values cannot come back. */
@@ -455,8 +455,8 @@ static int run_again(struct walk *w, const struct rows_suspicion *s, const struc
 
 /* Clean rows beside those after the steps: which rows differ. Left out where only one database can
  * be alive. */
-static int explain(struct walk *w, struct line *after, const char *table, struct rows_changes *ret,
-                   struct err *err)
+static int explain(struct walk *w, struct line *after, const struct digest_change *c,
+                   struct rows_changes *ret, struct err *err)
 {
     struct db *a = NULL, *b = NULL;
     if (w->exclusive)
@@ -464,7 +464,7 @@ static int explain(struct walk *w, struct line *after, const char *table, struct
     /* run_again() has left the clean line at S(i) */
     if (line_rows(w->clean, &a, err) < 0 || line_rows(after, &b, err) < 0)
         return -1;
-    return rows_explain(a, b, table, EXAMPLES, ret, err);
+    return rows_explain(a, b, c->before->name, &c->columns, EXAMPLES, ret, err);
 }
 
 static int judge(struct walk *w, const struct rows_suspicion *s,
@@ -488,7 +488,7 @@ static int judge(struct walk *w, const struct rows_suspicion *s,
             report_sequence(&p, &suspect);
             continue;
         }
-        if (explain(w, again, c->before->name, &explained, err) < 0) {
+        if (explain(w, again, c, &explained, err) < 0) {
             rows_changes_release(&explained);
             return -1;
         }

@@ -90,6 +90,48 @@ static bool speaks_of_references(const struct err *e)
            (e->message && strstr(e->message, "FOREIGN KEY constraint"));
 }
 
+/* An exception of Python itself, which met a value that it does not want. */
+static bool is_value_exception(const char *message)
+{
+    static const char *const names[] = {
+        "ValueError",       "KeyError",     "LookupError",        "IndexError",
+        "JSONDecodeError",  "TypeError",    "UnicodeDecodeError", "UnicodeEncodeError",
+        "InvalidOperation", "OverflowError"};
+    static const char *const types[] = {"'NoneType'", "'int'",  "'float'", "'str'",
+                                        "'bool'",     "'list'", "'dict'"};
+    const char *colon = strchr(message, ':');
+    size_t n = colon ? (size_t)(colon - message) : 0;
+    if (strstr(message, "positional argument") || strstr(message, "keyword argument"))
+        return false; /* a call that no value can make right */
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (n == strlen(names[i]) && strncmp(message, names[i], n) == 0)
+            return true;
+    for (size_t i = 0; str_starts(message, "AttributeError: ") && i < ARRAY_LEN(types); i++)
+        if (str_starts(message + strlen("AttributeError: "), types[i]))
+            return true;
+    return false;
+}
+
+/*
+ * What made-up values mean, nobody can know: text that is to be an address, a date, a label or a
+ * document is none, and a revision that looks at values by itself knows more of them than the
+ * schema says.
+ */
+static bool speaks_of_meaning(const struct err *e)
+{
+    static const char *const states[] = {
+        "P0001",          /* raised */
+        "22P02",          /* text that a type cannot read */
+        "22007", "22008", /* dates and times */
+        "22030", "22032", "22033", "22034", "22035", "22036", "22037", "22038", "22039", /* JSON */
+        "2203A", "2203B", "2203C", "2203D", "2203E", "2203F",
+    };
+    for (size_t i = 0; *e->sqlstate && i < ARRAY_LEN(states); i++)
+        if (strcmp(e->sqlstate, states[i]) == 0)
+            return true;
+    return e->code == ERR_SOURCE && e->message && is_value_exception(e->message);
+}
+
 int walk_fitting_line(struct walk *w, size_t i, struct line **ret, struct err *err)
 {
     _cleanup_line_ struct line *l = NULL;
@@ -163,22 +205,30 @@ int walk_judge_upgrade(struct walk *w, size_t i, const struct err *said, enum ro
     }
     if (fitting_rows_pass(w, i, said, &works, err) < 0)
         return -1;
-    /* a revision that raises an error has looked at the data by itself */
-    if (!works && strcmp(said->sqlstate, "P0001") != 0)
+    if (!works && !speaks_of_meaning(said))
         *ret = ROWS_ANY;
     return 0;
 }
 
-int walk_judge_downgrade(struct walk *w, size_t i, enum rows_guilt *ret, struct snapshot **ret_down,
-                         struct err *err)
+int walk_judge_downgrade(struct walk *w, size_t i, const struct err *said, enum rows_guilt *ret,
+                         struct snapshot **ret_down, struct err *err)
 {
     _cleanup_line_ struct line *l = NULL;
     bool works;
     if (walk_empty_line(w, i, &l, err) < 0 || try_step(w, l, i, STEP_UP, &works, err) < 0 ||
         (works && try_step(w, l, i, STEP_DOWN, &works, err) < 0))
         return -1;
-    *ret = works ? ROWS_ANY : ROWS_INNOCENT;
-    return works ? line_read(l, true, ret_down, err) : 0;
+    *ret = ROWS_INNOCENT;
+    if (!works)
+        return 0;
+    if (line_read(l, true, ret_down, err) < 0)
+        return -1;
+    line_free(TAKE_PTR(l));
+    if (walk_empty_line(w, i, &l, err) < 0 || walk_rows_start(w, l, i, ROWS_BENIGN, err) < 0 ||
+        walk_up_and_down(w, l, i, &works, err) < 0)
+        return -1;
+    *ret = works || speaks_of_meaning(said) ? ROWS_SOME : ROWS_ANY;
+    return 0;
 }
 
 /* Revision i taken back from S(i+1) where all tables were filled there. */
@@ -191,7 +241,8 @@ static int downgrade_works(struct walk *w, size_t i, enum rows_kind kind, bool *
     return try_step(w, l, i, STEP_DOWN, ret, err);
 }
 
-int walk_judge_stop_failure(struct walk *w, size_t i, enum rows_guilt *ret, struct err *err)
+int walk_judge_stop_failure(struct walk *w, size_t i, const struct err *said, enum rows_guilt *ret,
+                            struct err *err)
 {
     bool works;
     if (downgrade_works(w, i, ROWS_ALL, &works, err) < 0)
@@ -201,6 +252,6 @@ int walk_judge_stop_failure(struct walk *w, size_t i, enum rows_guilt *ret, stru
         return 0;
     if (downgrade_works(w, i, ROWS_BENIGN, &works, err) < 0)
         return -1;
-    *ret = works ? ROWS_SOME : ROWS_ANY;
+    *ret = works || speaks_of_meaning(said) ? ROWS_SOME : ROWS_ANY;
     return 0;
 }

@@ -171,6 +171,18 @@ static int second_upgrade(struct walk *w, struct pitch *p, const struct snapshot
     return w->stopped ? -1 : 0;
 }
 
+/* There were rows wherever the revision may have changed some. */
+static bool had_rows(const struct pitch *p)
+{
+    const struct strv *names = touched_so_far(p);
+    for (size_t i = 0; i < p->before.n; i++) {
+        const struct digest *d = &p->before.v[i]->digest;
+        if (!d->sequence && !d->sum.rows && (!names || strv_has(names, d->name)))
+            return false;
+    }
+    return true;
+}
+
 /* The rows after the downgrade against those before the upgrade. */
 static int compare_rows(struct walk *w, struct pitch *p, const struct strv *touched,
                         bool *ret_blamed, struct err *err)
@@ -189,6 +201,7 @@ static int compare_rows(struct walk *w, struct pitch *p, const struct strv *touc
                                      .names = touched_so_far(p)};
     if (rc == 0)
         rc = walk_judge_rows(w, &s, ret_blamed, err);
+    w->policy.judged[p->i] = rc == 0 && had_rows(p);
     row_state_release(&after);
     return rc;
 }
@@ -208,16 +221,19 @@ static int downgrade_failed(struct walk *w, size_t i, const struct step_result *
     _cleanup_snapshot_ struct snapshot *down = NULL;
     _cleanup_diff_ struct diff d = {0};
     if (s->outcome == STEP_FAILED && !s->transaction_open && walk_has_rows(w) &&
-        walk_judge_downgrade(w, i, &guilt, &down, err) < 0)
+        walk_judge_downgrade(w, i, &s->err, &guilt, &down, err) < 0)
         return -1;
     const char *id = s->outcome == STEP_IRREVERSIBLE ? "irreversible"
                      : guilt == ROWS_INNOCENT        ? "downgrade-fails"
-                                                     : "downgrade-fails-on-rows";
+                     : guilt == ROWS_ANY             ? "downgrade-fails-on-rows"
+                                                     : "downgrade-depends-on-data";
     struct finding *f = walk_add_finding(w, step_failure_id(s, id), r, STEP_DOWN);
     finding_from_err(f, &s->err);
     if (guilt != ROWS_INNOCENT)
-        finding_explain(f, "the downgrade works on empty tables and fails on rows that the upgrade "
-                           "took along");
+        finding_explain(f, guilt == ROWS_ANY
+                               ? "the downgrade works on empty tables and fails on rows that the "
+                                 "upgrade took along"
+                               : "the downgrade fails on some rows that the upgrade took along");
     if (down && walk_differs(w, w->state, down, &d)) /* the one fault does not hide the other */
         add_trace(w, r, &d);
     return 0;

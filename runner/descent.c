@@ -54,7 +54,8 @@ static int descent_failed(struct walk *w, size_t i, size_t from, const struct st
                           struct err *err)
 {
     enum rows_guilt guilt = ROWS_INNOCENT;
-    if (walk_has_rows(w) && !w->exclusive && walk_judge_stop_failure(w, i, &guilt, err) < 0)
+    if (walk_has_rows(w) && !w->exclusive &&
+        walk_judge_stop_failure(w, i, &s->err, &guilt, err) < 0)
         return -1;
     _cleanup_free_ char *meaning =
         guilt == ROWS_INNOCENT

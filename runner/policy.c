@@ -41,6 +41,8 @@ int policy_init(struct policy *p, const struct check_options *o, const struct gr
     p->may_downgrade = xcalloc(n, sizeof(bool));
     p->ignore_used = xcalloc(o->nignores, sizeof(bool));
     p->waiver_used = xcalloc(o->nwaivers, sizeof(bool));
+    p->lossy_used = xcalloc(n, sizeof(bool));
+    p->judged = xcalloc(n, sizeof(bool));
     for (size_t i = 0; i < n; i++) {
         const struct revision *r = graph_at(g, i);
         p->checked[i] = !(since && graph_is_ancestor(r, since)) &&
@@ -58,6 +60,8 @@ void policy_release(struct policy *p)
     free(p->may_downgrade);
     free(p->ignore_used);
     free(p->waiver_used);
+    free(p->lossy_used);
+    free(p->judged);
     memset(p, 0, sizeof(*p));
 }
 
@@ -132,7 +136,7 @@ int policy_filter(struct policy *p, struct snapshot **s, struct err *err)
 }
 
 /* Only blanks and what begins a comment or a docstring may stand before it. */
-static char *lossy_reason_in(const char *text)
+static char *lossy_reason_in(const char *text, int *ret_line)
 {
     static const char mark[] = "belay: lossy";
     for (const char *p = text; (p = strstr(p, mark)); p += strlen(mark)) {
@@ -146,13 +150,17 @@ static char *lossy_reason_in(const char *text)
         size_t n = strcspn(reason, "\r\n");
         while (n > 0 && strchr(" \t*/\"'", reason[n - 1]))
             n--;
-        if (n > 0)
-            return xstrndup(reason, n);
+        if (!n)
+            continue;
+        *ret_line = 1;
+        for (const char *c = text; c < line; c++)
+            *ret_line += *c == '\n';
+        return xstrndup(reason, n);
     }
     return NULL;
 }
 
-char *policy_lossy_reason(const struct revision *r)
+static char *find_lossy(const struct revision *r, const char **ret_file, int *ret_line)
 {
     const char *const files[] = {r->file, r->down_file};
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
@@ -160,11 +168,20 @@ char *policy_lossy_reason(const struct revision *r)
         _cleanup_err_ struct err ignored = {0}; /* a file that is gone by now gives no reason */
         if (!files[i] || file_read_text(files[i], &text, NULL, &ignored) < 0)
             continue;
-        char *reason = lossy_reason_in(text);
+        char *reason = lossy_reason_in(text, ret_line);
+        *ret_file = files[i];
         if (reason)
             return reason;
     }
     return NULL;
+}
+
+char *policy_lossy_reason(struct policy *p, const struct revision *r)
+{
+    const char *file;
+    int line;
+    p->lossy_used[r->position] = true;
+    return find_lossy(r, &file, &line);
 }
 
 static bool waiver_covers(const struct waiver *w, const struct finding *f)
@@ -194,7 +211,24 @@ static void add_waiver_finding(struct check_result *r, const char *id, const cha
     f->line = line;
 }
 
-void policy_apply_waivers(struct policy *p, struct check_result *r)
+/* Where rows went through a revision, and it lost none. */
+static void find_unused_lossy(const struct policy *p, const struct graph *g, struct check_result *r)
+{
+    for (size_t i = 0; i < graph_size(g); i++) {
+        const struct revision *rev = graph_at(g, i);
+        const char *file;
+        int line;
+        if (!p->judged[i] || p->lossy_used[i])
+            continue;
+        _cleanup_free_ char *reason = find_lossy(rev, &file, &line);
+        if (!reason)
+            continue;
+        _cleanup_free_ char *name = xasprintf("\"belay: lossy\" of %s", rev->id);
+        add_waiver_finding(r, "unused-waiver", "the comment", name, NULL, file, line);
+    }
+}
+
+void policy_apply_waivers(struct policy *p, const struct graph *g, struct check_result *r)
 {
     const struct check_options *o = p->options;
     for (size_t i = 0; i < r->nfindings; i++) {
@@ -224,11 +258,12 @@ void policy_apply_waivers(struct policy *p, struct check_result *r)
             add_waiver_finding(r, "unused-waiver", "the waiver for", name, NULL, w->file, w->line);
     }
     for (size_t k = 0; k < o->nignores; k++) {
-        const struct ignore *g = &o->ignores[k];
-        if (expired(g->expires, o->today))
-            add_waiver_finding(r, "expired-waiver", "ignoring", g->object, g->expires, g->file,
-                               g->line);
+        const struct ignore *i = &o->ignores[k];
+        if (expired(i->expires, o->today))
+            add_waiver_finding(r, "expired-waiver", "ignoring", i->object, i->expires, i->file,
+                               i->line);
         else if (whole && !p->ignore_used[k])
-            add_waiver_finding(r, "unused-waiver", "ignoring", g->object, NULL, g->file, g->line);
+            add_waiver_finding(r, "unused-waiver", "ignoring", i->object, NULL, i->file, i->line);
     }
+    find_unused_lossy(p, g, r);
 }

@@ -428,7 +428,7 @@ static void finish(struct rehearse *h, int rc)
                 rr->status = REVISION_FINDINGS;
     }
     if (rc == 0)
-        policy_apply_waivers(&h->walk.policy, c);
+        policy_apply_waivers(&h->walk.policy, h->walk.graph, c);
 }
 
 static void rehearse_release(struct rehearse *h)

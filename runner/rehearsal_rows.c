@@ -160,7 +160,7 @@ static void add_lost(struct loss *l)
                 "backup. Drop in two phases: first release code that does not use it, drop it "
                 "when nobody needs to go back; or say why it may go: a waiver in belay.yaml, "
                 "or a comment \"belay: lossy REASON\" in the revision");
-    f->waived_reason = policy_lossy_reason(l->r);
+    f->waived_reason = policy_lossy_reason(&l->h->walk.policy, l->r);
 }
 
 bool rehearse_compare_rows(struct rehearse *h, size_t i, const struct row_state *rows)

@@ -256,7 +256,7 @@ static int check_once(const struct check_options *o, bool full_reads, struct che
         if (!result->straight_run)
             result->straight_run = xstrdup("not run: the check stopped before it");
         if (rc == 0)
-            policy_apply_waivers(&w.policy, result);
+            policy_apply_waivers(&w.policy, w.graph, result);
     }
     result->nsteps = w.env.steps;
     result->seconds = clock_seconds() - start;

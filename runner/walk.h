@@ -290,10 +290,11 @@ int walk_judge_upgrade(struct walk *w, size_t i, const struct err *said, enum ro
 int walk_fitting_line(struct walk *w, size_t i, struct line **ret, struct err *err);
 /* *ret: both steps worked. */
 int walk_up_and_down(struct walk *w, struct line *l, size_t i, bool *ret, struct err *err);
-/* *ret_down: the schema after the downgrade on empty tables, where it works there. */
-int walk_judge_downgrade(struct walk *w, size_t i, enum rows_guilt *ret, struct snapshot **ret_down,
-                         struct err *err);
+/* said: how the downgrade failed. *ret_down: the schema after it on empty tables, where it works there. */
+int walk_judge_downgrade(struct walk *w, size_t i, const struct err *said, enum rows_guilt *ret,
+                         struct snapshot **ret_down, struct err *err);
 /* A downgrade that worked in the climb fails in the descent, which meets filled rows too. */
-int walk_judge_stop_failure(struct walk *w, size_t i, enum rows_guilt *ret, struct err *err);
+int walk_judge_stop_failure(struct walk *w, size_t i, const struct err *said, enum rows_guilt *ret,
+                            struct err *err);
 
 #endif

@@ -45,7 +45,7 @@ static char *explain(const struct pair *p, const char *table, int examples)
     bool postgres = db_engine(p->before.db) == &engine_postgres;
     _cleanup_free_ char *name = xasprintf("%s%s", postgres ? "public." : "", table);
     struct rows_changes c = {0};
-    ASSERT_OK(rows_explain(p->before.db, p->after.db, name, examples, &c, &err), &err);
+    ASSERT_OK(rows_explain(p->before.db, p->after.db, name, NULL, examples, &c, &err), &err);
     ck_assert(!db_in_transaction(p->before.db) && !db_in_transaction(p->after.db));
     struct str s = {0};
     str_addf(&s, "%s: %d -> %d; ", c.key ? c.key : "no key", (int)c.before, (int)c.after);
@@ -188,7 +188,8 @@ START_TEST(a_missing_table_is_an_error)
     pair_open(&p, both[_i], ten_users);
     _cleanup_err_ struct err err = {0};
     struct rows_changes c = {0};
-    ck_assert_int_eq(rows_explain(p.before.db, p.after.db, "public.nothing", 3, &c, &err), -1);
+    ck_assert_int_eq(rows_explain(p.before.db, p.after.db, "public.nothing", NULL, 3, &c, &err),
+                     -1);
     ck_assert_ptr_nonnull(strstr(err.message, "there is no table public.nothing"));
     ck_assert(!db_in_transaction(p.before.db));
     pair_close(&p);

@@ -7,20 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "harness/base/file.h"
-#include "runner/roundtrip.h"
 #include "tests/alembic_project.h"
-
-enum {
-    LITE = 1,
-    PG = 2,
-    BOTH = 3,
-};
-
-/* SQL of a revision. Sections that begin with "transaction:false\n" run without one. */
-struct sql {
-    const char *up, *down;
-};
+#include "tests/rows_check.h"
 
 struct fault {
     const char *name;
@@ -681,108 +669,13 @@ static const struct right rights[] = {
      "rows-not-generated 1: table t"},
 };
 
-/* ---- the runs ---- */
-
-static char *folder_of(const struct sql *const *steps, size_t n)
-{
-    char *dir = folder_new();
-    for (size_t i = 0; i < n; i++) {
-        _cleanup_str_ struct str s = {0};
-        const char *sections[] = {"-- migrate:up", "-- migrate:down"};
-        const char *texts[] = {steps[i]->up, steps[i]->down};
-        for (size_t k = 0; k < 2; k++) /* options stand on the marker's own line */
-            str_addf(&s, "%s%s%s\n", sections[k],
-                     str_starts(texts[k], "transaction:false") ? " " : "\n", texts[k]);
-        _cleanup_free_ char *name = xasprintf("%zu_step.sql", i + 1);
-        folder_write(dir, name, str_get(&s), s.len);
-    }
-    return dir;
-}
-
-/* "id revision: object, object; ..." without "public.". */
-static char *findings_of(const struct check_result *r)
-{
-    struct str s = {0}, out = {0};
-    for (size_t i = 0; i < r->nfindings; i++) {
-        const struct finding *f = &r->findings[i];
-        str_addf(&s, "%s%s %s", s.len ? "; " : "", f->id->id, f->revision ? f->revision : "-");
-        if (f->waived_reason)
-            str_addf(&s, " waived (%s)", f->waived_reason);
-        for (size_t k = 0; k < f->nchanges; k++)
-            str_addf(&s, "%s %s", k ? "," : ":", f->changes[k].object);
-    }
-    for (const char *p = str_get(&s); *p;) {
-        if (str_starts(p, "public."))
-            p += strlen("public.");
-        else
-            str_addc(&out, *p++);
-    }
-    str_release(&s);
-    return str_take(&out);
-}
-
-static void print_findings(const struct check_result *r)
-{
-    for (size_t i = 0; getenv("BELAY_SHOW") && i < r->nfindings; i++) {
-        const struct finding *f = &r->findings[i];
-        printf("# %s:%d %s %s\n", f->file, f->line, f->id->id, f->message);
-        for (size_t k = 0; k < f->nchanges; k++)
-            printf("#     %s\n", f->changes[k].text);
-    }
-}
-
-static int two_threads = -1;
-
-static void check_folder(const char *name, const char *dir, const struct source_options *o,
-                         const struct engine *e, const char *expected, const char *message)
-{
-    _cleanup_err_ struct err err = {0};
-    _cleanup_source_ struct source *source = NULL;
-    struct check_result r = {0};
-    ck_assert_msg(source_open(o, &source, &err) == 0, "%s: %s", name, err.message);
-    struct check_options c = {.source = source,
-                              .engine = e,
-                              .pool = fixture_pool(e),
-                              .project = dir,
-                              .two_threads = two_threads,
-                              .rows = 6,
-                              .seed = 1,
-                              .today = "2026-01-01"};
-    ck_assert_msg(roundtrip_check(&c, &r, &err) == 0, "%s: %s", name, err.message);
-    print_findings(&r);
-    _cleanup_free_ char *found = findings_of(&r);
-    ck_assert_msg(strcmp(found, expected) == 0, "%s (%s):\n  expected %s\n  found    %s\n  %s",
-                  name, engine_name(e), expected, found, r.nfindings ? r.findings[0].message : "");
-    bool said = !message;
-    for (size_t i = 0; i < r.nfindings && !said; i++)
-        said = strstr(r.findings[i].message, message) != NULL;
-    ck_assert_msg(said, "%s (%s): \"%s\" does not say \"%s\"", name, engine_name(e),
-                  r.findings[0].message, message);
-    check_result_release(&r);
-}
-
-static void check_sql(const char *name, const struct sql *const *steps, size_t n,
-                      const struct engine *e, const char *expected, const char *message)
-{
-    _cleanup_folder_ char *dir = folder_of(steps, n);
-    check_folder(name, dir, &(struct source_options){.dir = dir, .format = "dbmate"}, e, expected,
-                 message);
-}
-
-static const struct engine *engine_of(int i, unsigned wanted)
-{
-    if (i % 2 == 0)
-        return wanted & LITE ? &engine_sqlite : NULL;
-    return wanted & PG ? &engine_postgres : NULL;
-}
-
 static void check_fault(int i)
 {
     const struct fault *f = &faults[i / 2];
-    const struct engine *e = engine_of(i, f->engines);
+    const struct engine *e = rows_engine_of(i, f->engines);
     if (e)
-        check_sql(f->name, (const struct sql *const[]){&f->before, &f->fault}, 2, e, f->expected,
-                  f->message);
+        rows_check_sql(f->name, (const struct sql *const[]){&f->before, &f->fault}, 2, e,
+                       f->expected, f->message);
 }
 
 START_TEST(a_fault_in_the_rows_is_found)
@@ -794,16 +687,16 @@ END_TEST
 START_TEST(its_correct_twin_is_clean)
 {
     const struct fault *f = &faults[_i / 2];
-    const struct engine *e = engine_of(_i, f->engines);
+    const struct engine *e = rows_engine_of(_i, f->engines);
     if (e)
-        check_sql(f->name, (const struct sql *const[]){&f->before, &f->twin}, 2, e, "", NULL);
+        rows_check_sql(f->name, (const struct sql *const[]){&f->before, &f->twin}, 2, e, "", NULL);
 }
 END_TEST
 
 static void check_right(int i)
 {
     const struct right *r = &rights[i / 2];
-    const struct engine *e = engine_of(i, r->engines);
+    const struct engine *e = rows_engine_of(i, r->engines);
     const struct sql *steps[4];
     size_t n = 0;
     while (n < 4 && r->steps[n].up) {
@@ -811,7 +704,7 @@ static void check_right(int i)
         n++;
     }
     if (e)
-        check_sql(r->name, steps, n, e, r->expected, NULL);
+        rows_check_sql(r->name, steps, n, e, r->expected, NULL);
 }
 
 START_TEST(what_is_right_is_not_blamed)
@@ -824,17 +717,17 @@ END_TEST
  * each check on PostgreSQL would start a server. */
 START_TEST(faults_are_found_in_two_threads)
 {
-    two_threads = 1;
+    rows_two_threads = 1;
     check_fault(2 * _i);
-    two_threads = -1;
+    rows_two_threads = -1;
 }
 END_TEST
 
 START_TEST(what_is_right_is_not_blamed_in_two_threads)
 {
-    two_threads = 1;
+    rows_two_threads = 1;
     check_right(2 * _i);
-    two_threads = -1;
+    rows_two_threads = -1;
 }
 END_TEST
 
@@ -978,9 +871,9 @@ static void check_alembic(const struct engine *e, bool twins)
     revisions[0] = (struct rev){"r00", "down_revision = None", str_get(&tables), str_get(&drops)};
     _cleanup_free_ char *env = env_with(sync_env, "render_as_batch=True");
     _cleanup_folder_ char *dir = project_write(driver_of(e), env, revisions);
-    check_folder("Alembic", dir,
-                 &(struct source_options){.dir = dir, .python = PYTHON, .timeout = 60}, e,
-                 expected.len ? str_get(&expected) + 2 : "", NULL);
+    rows_check_folder("Alembic", dir,
+                      &(struct source_options){.dir = dir, .python = PYTHON, .timeout = 60}, e,
+                      expected.len ? str_get(&expected) + 2 : "", NULL);
     for (int i = 0; i < N; i++)
         for (int k = 0; k < 4; k++)
             free(texts[i][k]);

@@ -109,15 +109,18 @@ struct side {
     struct stream_row row; /* where more */
     bool more;
     uint64_t rows;
+    struct str last; /* the key of the row before */
+    bool twice;      /* two rows have the same key */
 };
 
 struct explaining {
     const char *table;
     size_t examples;
     struct side before, after;
-    struct strv columns;         /* that both have */
-    struct strv key;             /* a part of them */
-    bool primary;                /* the key is a primary key: otherwise it is all columns */
+    struct strv columns; /* that both have */
+    struct strv key;     /* a part of them */
+    const struct strv *differ;
+    bool primary;                /* the key is a primary key, or as good: else it is all columns */
     struct column_change *found; /* for each of columns */
     struct rows_changes changes;
 };
@@ -126,6 +129,7 @@ static void side_release(struct side *s)
 {
     row_stream_free(s->stream);
     table_shape_release(&s->shape);
+    str_release(&s->last);
 }
 
 static void explaining_release(struct explaining *x)
@@ -154,6 +158,18 @@ static void copy_names(struct strv *to, const struct strv *from)
         strv_add(to, from->v[i]);
 }
 
+/* The columns that do not differ, where those that do are no small matter. */
+static bool choose_other_key(struct explaining *x, const struct strv *key)
+{
+    bool changes = !key;
+    for (size_t i = 0; key && i < key->n; i++)
+        changes |= strv_has(x->differ, key->v[i]);
+    for (size_t i = 0; changes && i < x->columns.n; i++)
+        if (!strv_has(x->differ, x->columns.v[i]))
+            strv_add(&x->key, x->columns.v[i]);
+    return x->key.n > 0;
+}
+
 static void choose_columns(struct explaining *x)
 {
     const struct table_shape *a = &x->before.shape, *b = &x->after.shape;
@@ -163,9 +179,13 @@ static void choose_columns(struct explaining *x)
     const struct strv *key = a->key.n && has_all(&x->columns, &a->key)   ? &a->key
                              : b->key.n && has_all(&x->columns, &b->key) ? &b->key
                                                                          : NULL;
+    x->found = xcalloc(x->columns.n, sizeof(*x->found));
+    x->primary = true;
+    if (x->differ && x->differ->n && choose_other_key(x, key))
+        return;
+    x->differ = NULL;
     x->primary = key != NULL;
     copy_names(&x->key, key ? key : &x->columns);
-    x->found = xcalloc(x->columns.n, sizeof(*x->found));
     if (key)
         x->changes.key = strv_join(key, ", ");
 }
@@ -255,11 +275,18 @@ static void compare_row(struct explaining *x)
     }
 }
 
-static int advance(struct side *s, struct err *err)
+static int advance(struct explaining *x, struct side *s, struct err *err)
 {
     int r = row_stream_next(s->stream, &s->row, err);
     s->more = r > 0;
     s->rows += r > 0;
+    if (x->differ && s->more) {
+        const struct digest_value *key = &s->row.key;
+        s->twice |= s->rows > 1 && s->last.len == key->len &&
+                    memcmp(str_get(&s->last), key->bytes, key->len) == 0;
+        str_clear(&s->last);
+        str_addn(&s->last, (const char *)key->bytes, key->len);
+    }
     return r < 0 ? -1 : 0;
 }
 
@@ -276,7 +303,7 @@ static int compare_keys(const struct explaining *x)
 
 static int merge(struct explaining *x, struct err *err)
 {
-    if (advance(&x->before, err) < 0 || advance(&x->after, err) < 0)
+    if (advance(x, &x->before, err) < 0 || advance(x, &x->after, err) < 0)
         return -1;
     while (x->before.more || x->after.more) {
         int order = compare_keys(x);
@@ -289,8 +316,8 @@ static int merge(struct explaining *x, struct err *err)
         } else if (x->primary) {
             compare_row(x);
         }
-        if ((order <= 0 && advance(&x->before, err) < 0) ||
-            (order >= 0 && advance(&x->after, err) < 0))
+        if ((order <= 0 && advance(x, &x->before, err) < 0) ||
+            (order >= 0 && advance(x, &x->after, err) < 0))
             return -1;
     }
     x->changes.before = x->before.rows;
@@ -334,7 +361,8 @@ static void collect_columns(struct explaining *x)
 
 static int side_open(const struct explaining *x, struct side *s, struct err *err)
 {
-    bool unique = !x->primary || (s->shape.key.n && has_all(&x->key, &s->shape.key));
+    bool unique =
+        (!x->primary && !x->differ) || (s->shape.key.n && has_all(&x->key, &s->shape.key));
     return row_stream_open(s->db, x->table, &x->key, &x->columns, unique, &s->stream, err);
 }
 
@@ -353,20 +381,22 @@ static int explain(struct explaining *x, struct err *err)
     return 0;
 }
 
-int rows_explain(struct db *before, struct db *after, const char *table, int examples,
-                 struct rows_changes *ret, struct err *err)
+int rows_explain(struct db *before, struct db *after, const char *table, const struct strv *differ,
+                 int examples, struct rows_changes *ret, struct err *err)
 {
     struct explaining x = {.table = table,
                            .examples = examples > 0 ? (size_t)examples : 0,
+                           .differ = differ,
                            .before = {.db = before},
                            .after = {.db = after}};
     int r = explain(&x, err);
-    if (r == 0) {
+    bool vague = r == 0 && x.differ && (x.before.twice || x.after.twice);
+    if (r == 0 && !vague) {
         *ret = x.changes;
         x.changes = (struct rows_changes){0};
-    } else {
+    } else if (r < 0) {
         err_prefix(err, "cannot compare the rows of %s", table);
     }
     explaining_release(&x);
-    return r;
+    return vague ? rows_explain(before, after, table, NULL, examples, ret, err) : r;
 }

@@ -6,7 +6,7 @@
  *     struct digest_changes differences = {0};
  *     digest_compare(&before, &after, &differences);
  *     struct rows_changes changes = {0};
- *     rows_explain(before, after, "public.posts", 5, &changes, err);   two sessions, two databases
+ *     rows_explain(before, after, "public.posts", NULL, 5, &changes, err);   two sessions, two databases
  */
 #ifndef BELAY_COMPARE_H
 #define BELAY_COMPARE_H
@@ -65,8 +65,12 @@ void rows_changes_release(struct rows_changes *c);
  * identified by the primary key of before (else of after) where the other side has its columns, even
  * when they are no key there. Without a column in common only the rows are counted. On failure *ret
  * is untouched.
+ *
+ * differ: columns whose values are known to differ, or NULL. Where the primary key is among them, or
+ * there is none, rows are paired by the columns that do not differ, if no two rows are the same in
+ * them: then key is NULL, and columns are told.
  */
-int rows_explain(struct db *before, struct db *after, const char *table, int examples,
-                 struct rows_changes *ret, struct err *err);
+int rows_explain(struct db *before, struct db *after, const char *table, const struct strv *differ,
+                 int examples, struct rows_changes *ret, struct err *err);
 
 #endif

@@ -213,6 +213,9 @@ int solve_checks(struct db *db, const struct gen_table *t, uint64_t rows, uint64
 /* Fills `allowed` or `accepted` of every domain in the columns' types. */
 int solve_domains(struct db *db, const struct gen_schema *s, struct err *err);
 
+/* A primary key that applications make up themselves, mostly a uuid: no two tables share a value, so
+ * that a revision may copy the rows of one table into another with their keys. */
+bool gen_is_random_key(const struct gen_table *t, size_t column);
 /* Where benign values of a column begin. */
 uint64_t gen_base(const struct gen_table *t, size_t column, uint64_t seed);
 

@@ -138,12 +138,27 @@ bool gen_reference_can_be_null(const struct gen_table *t, const struct gen_refer
     return r->full ? nullable == r->columns.n : nullable > 0;
 }
 
+bool gen_is_random_key(const struct gen_table *t, size_t column)
+{
+    const struct gen_column *c = &t->columns[column];
+    bool alone = false;
+    for (size_t i = 0; i < t->nkeys; i++)
+        alone |=
+            t->keys[i].primary && t->keys[i].columns.n == 1 && t->keys[i].columns.v[0] == column;
+    return alone && !c->counted &&
+           (c->type->template == value_template_find("uuid") ||
+            (c->type->class == VALUE_TEXT && (!c->type->length || c->type->length >= 12)));
+}
+
 uint64_t gen_base(const struct gen_table *t, size_t column, uint64_t seed)
 {
     const struct gen_column *c = &t->columns[column];
+    uint64_t base = 0;
     /* far from the keys of the rows that revisions bring along, which begin at 1 */
     if (c->counted)
         return 100001;
     /* the name, not the place: a column added before it changes nothing */
-    return 1 + XXH3_64bits_withSeed(c->name, strlen(c->name), seed) % 80;
+    if (gen_is_random_key(t, column)) /* below the largest int */
+        base = XXH3_64bits_withSeed(t->identity, strlen(t->identity), seed) % 200000 * 10000;
+    return base + 1 + XXH3_64bits_withSeed(c->name, strlen(c->name), seed) % 80;
 }

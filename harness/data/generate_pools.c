@@ -238,6 +238,8 @@ static void list_hostile(struct fill *f, size_t column)
     for (size_t i = 0; i < f->npools; i++)
         if (f->pools[i].free && columns_has(&f->pools[i].columns, column))
             p = &f->pools[i];
+    if (c->type->template == value_template_find("uuid") && gen_is_random_key(f->t, column))
+        return;
     if (!c->not_null)
         strv_add(list, "NULL");
     if (!c->key) {

@@ -1,0 +1,5 @@
+-- migrate:up
+alter table posts drop column slug;
+
+-- migrate:down
+alter table posts add column slug text;

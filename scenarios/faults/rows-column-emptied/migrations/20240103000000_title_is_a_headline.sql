@@ -1,0 +1,5 @@
+-- migrate:up
+alter table posts rename column title to headline;
+
+-- migrate:down
+alter table posts rename column headline to title;

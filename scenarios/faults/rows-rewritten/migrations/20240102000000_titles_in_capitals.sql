@@ -1,0 +1,5 @@
+-- migrate:up
+update posts set title = upper(title || 'x');
+
+-- migrate:down
+update posts set title = lower(title);

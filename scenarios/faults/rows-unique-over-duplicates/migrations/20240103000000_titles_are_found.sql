@@ -1,0 +1,5 @@
+-- migrate:up
+create unique index posts_title on posts (title, id);
+
+-- migrate:down
+drop index posts_title;
