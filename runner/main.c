@@ -170,9 +170,10 @@ static const char deploy_help[] =
     "The journal in --bundles knows what was decided: \"belay recover\", or the next\n"
     "deploy, finishes one that was cut off. That folder must outlive the container.\n"
     "\n"
-    "Exit 0: at the target; 1: the database or the project does not fit; 3: nothing\n"
-    "was changed; 4: the upgrade failed and the database is back, proved; 5: a\n"
-    "person must look; 6: another deploy holds the lock.\n";
+    "Exit 0: at the target; 1: the database or the project does not fit; 2: usage;\n"
+    "3: no connection, no room, ...; 4: the upgrade failed and the database is back,\n"
+    "proved; 5: a person must look; 6: another deploy holds the lock. With 1, 2, 3\n"
+    "and 6 nothing was changed.\n";
 
 static const char rehearse_help[] =
     "The evening before the deploy: how long each revision takes on your data, what\n"
