@@ -4,7 +4,6 @@
  * and compression then read the copy, which is removed in the end.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,40 +59,33 @@ static int copy(struct dump *d, struct partial *ret, struct err *err)
 
 /* ---- what is known of it ---- */
 
-struct inspection {
-    struct manifest *manifest;
-    struct db *db; /* on the copy */
-    int result;
-    struct err err;
-};
-
-static int inspect(const struct inspection *i, struct err *err)
+static int run_checks(struct db *db, struct manifest *m, struct err *err)
 {
-    struct manifest *m = i->manifest;
-    m->server = xstrdup(sqlite3_libversion());
-    m->version = db_version(i->db);
-    if (db_query_text(i->db, "pragma main.encoding", NULL, 0, &m->encoding, err) < 0 ||
-        sqlite_check(i->db, &m->checks, err) < 0 ||
-        schema_read(i->db, &(struct schema_options){0}, &m->snapshot, err) < 0)
-        return -1;
-    return digest_read(i->db, NULL, &(struct digest_options){.keep = true}, &m->digests, err);
+    return sqlite_check(db, &m->checks, err);
 }
 
-static void *inspector(void *data)
+static int read_contents(struct db *db, struct manifest *m, struct err *err)
 {
-    struct inspection *i = data;
-    i->result = inspect(i, &i->err);
-    return NULL;
+    m->server = xstrdup(sqlite3_libversion());
+    m->version = db_version(db);
+    if (db_query_text(db, "pragma main.encoding", NULL, 0, &m->encoding, err) < 0 ||
+        schema_read(db, &(struct schema_options){0}, &m->snapshot, err) < 0)
+        return -1;
+    return digest_read(db, NULL, &(struct digest_options){.keep = true}, &m->digests, err);
 }
 
 /* ---- parts ---- */
 
+/* What the threads share out: two of them look into the copy first, each in a session of its own,
+ * and the others begin to compress it. */
 struct packing {
     struct dump *dump;
+    struct db **sessions; /* on the copy: for the checks, for the contents */
+    _Atomic size_t next_task;
     int fd;
     uint64_t size;
     size_t nparts;
-    _Atomic size_t next;
+    _Atomic size_t next, packed;
     size_t *positions; /* of the parts */
 };
 
@@ -133,6 +125,8 @@ static int pack_part(struct packing *k, struct part_writer *p, size_t i, char *b
     if (part_end(p, &done, err) < 0)
         return -1;
     k->positions[i] = done.v[0];
+    if (atomic_fetch_add(&k->packed, 1) + 1 == k->nparts)
+        meter_phase(k->dump->meter, "checks", 0);
     return meter_add(k->dump->meter, 0, bundle_written(k->dump->writer) - before, err);
 }
 
@@ -150,20 +144,29 @@ static int pack(struct workers *w, void *data, struct err *err)
     return 0;
 }
 
-static int pack_all(struct dump *d, const struct partial *file, struct err *err)
+static int take_part(struct workers *w, void *data, struct err *err)
 {
-    off_t size = lseek(file->fd, 0, SEEK_END);
-    if (size < 0)
-        return err_errno(err, "cannot read the copy of the database");
-    struct packing k = {.dump = d, .fd = file->fd, .size = (uint64_t)size};
-    k.nparts = (size_t)((k.size + PART_SIZE - 1) / PART_SIZE);
-    k.positions = xcalloc(k.nparts, sizeof(*k.positions));
-    meter_phase(d->meter, "pages", k.size);
-    int rc = workers_run(d->options->jobs, pack, &k, err);
+    static int (*const tasks[])(struct db *, struct manifest *, struct err *) = {run_checks,
+                                                                                 read_contents};
+    struct packing *k = data;
+    size_t i;
+    while (!workers_stopped(w) && (i = atomic_fetch_add(&k->next_task, 1)) < ARRAY_LEN(tasks))
+        if (tasks[i](k->sessions[i], &k->dump->manifest, err) < 0)
+            return -1;
+    return pack(w, k, err);
+}
+
+static int pack_all(struct packing *k, struct canceller *canceller, struct err *err)
+{
+    struct dump *d = k->dump;
+    k->nparts = (size_t)((k->size + PART_SIZE - 1) / PART_SIZE);
+    k->positions = xcalloc(k->nparts, sizeof(*k->positions));
+    meter_phase(d->meter, "pages", k->size);
+    int rc = workers_run(d->options->jobs + 1, take_part, k, canceller, err);
     struct bundle_object *o = manifest_object(&d->manifest, "file", d->manifest.database);
-    for (size_t i = 0; rc == 0 && i < k.nparts; i++)
-        bundle_object_part(o, k.positions[i]);
-    free(k.positions);
+    for (size_t i = 0; rc == 0 && i < k->nparts; i++)
+        bundle_object_part(o, k->positions[i]);
+    free(k->positions);
     return rc;
 }
 
@@ -171,28 +174,19 @@ static int pack_all(struct dump *d, const struct partial *file, struct err *err)
 static int bundle_copy(struct dump *d, const struct partial *file, struct err *err)
 {
     _cleanup_free_ char *url = sqlite_url_frozen(file->path);
-    _cleanup_db_ struct db *db = NULL;
+    _cleanup_db_ struct db *checks = NULL, *contents = NULL;
     _cleanup_canceller_ struct canceller *canceller = NULL;
-    struct inspection i = {.manifest = &d->manifest};
-    pthread_t thread;
-    if (db_open(&engine_sqlite, url, DB_OPEN_READONLY, &db, err) < 0 ||
-        canceller_start(&db, 1, &d->options->control, &canceller, err) < 0)
+    off_t size = lseek(file->fd, 0, SEEK_END);
+    if (size < 0)
+        return err_errno(err, "cannot read the copy of the database");
+    if (db_open(&engine_sqlite, url, DB_OPEN_READONLY, &checks, err) < 0 ||
+        db_open(&engine_sqlite, url, DB_OPEN_READONLY, &contents, err) < 0)
         return -1;
-    i.db = db;
-    if (pthread_create(&thread, NULL, inspector, &i) != 0)
-        return err_set(err, ERR_ENV, "cannot start a thread");
-    int rc = pack_all(d, file, err);
-    if (rc < 0)
-        canceller_now(canceller);
-    else
-        meter_phase(d->meter, "checks", 0);
-    pthread_join(thread, NULL);
-    if (rc == 0 && i.result < 0) {
-        err_move(err, &i.err);
-        rc = -1;
-    }
-    err_release(&i.err);
-    return rc;
+    struct db *sessions[] = {checks, contents};
+    if (canceller_start(sessions, ARRAY_LEN(sessions), &d->options->control, &canceller, err) < 0)
+        return -1;
+    struct packing k = {.dump = d, .sessions = sessions, .fd = file->fd, .size = (uint64_t)size};
+    return pack_all(&k, canceller, err);
 }
 
 static int dump_sqlite(struct dump *d, struct err *err)

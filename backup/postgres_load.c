@@ -244,7 +244,7 @@ static int analyze(struct pg_loader *ld, struct err *err)
     if (rc == 0)
         rc = canceller_start(a.dbs, (size_t)l->jobs, l->control, &canceller, err);
     if (rc == 0)
-        rc = workers_run(l->jobs, analyze_some, &a, err);
+        rc = workers_run(l->jobs, analyze_some, &a, canceller, err);
     canceller_stop(canceller);
     pg_load_sessions_close(l, a.dbs);
     free(a.dbs);

@@ -679,7 +679,7 @@ int pg_scan_run(struct pg_scan *s, const struct pg_scan_options *o, struct err *
     pthread_mutex_init(&w.lock, NULL);
     int rc = open_all(&w, dbs, err);
     if (rc == 0)
-        rc = workers_run(o->jobs + (o->meanwhile ? 1 : 0), take_part, &w, err);
+        rc = workers_run(o->jobs + (o->meanwhile ? 1 : 0), take_part, &w, NULL, err);
     canceller_stop(w.canceller);
     if (rc == 0)
         collect_parts(&w);

@@ -8,6 +8,7 @@ enum { THREADS_MAX = 64 };
 struct workers {
     int (*work)(struct workers *w, void *data, struct err *err);
     void *data;
+    struct canceller *cancel; /* or NULL */
     atomic_bool stopped;
     pthread_mutex_t lock; /* of err */
     struct err err;
@@ -24,17 +25,20 @@ static void *run(void *data)
     _cleanup_err_ struct err err = {0};
     if (w->work(w, w->data, &err) < 0) {
         pthread_mutex_lock(&w->lock);
-        if (!atomic_exchange(&w->stopped, true))
+        bool first = !atomic_exchange(&w->stopped, true);
+        if (first)
             err_move(&w->err, &err);
         pthread_mutex_unlock(&w->lock);
+        if (first && w->cancel)
+            canceller_now(w->cancel);
     }
     return NULL;
 }
 
 int workers_run(int n, int (*work)(struct workers *w, void *data, struct err *err), void *data,
-                struct err *err)
+                struct canceller *cancel, struct err *err)
 {
-    struct workers w = {.work = work, .data = data};
+    struct workers w = {.work = work, .data = data, .cancel = cancel};
     pthread_t threads[THREADS_MAX];
     int started = 0;
     pthread_mutex_init(&w.lock, NULL);
@@ -91,7 +95,7 @@ int workers_read(int n, struct bundle_reader *reader,
 {
     struct reading r = {.reader = reader, .member = member, .data = data};
     pthread_mutex_init(&r.lock, NULL);
-    int rc = workers_run(n, read_members, &r, err);
+    int rc = workers_run(n, read_members, &r, NULL, err);
     pthread_mutex_destroy(&r.lock);
     return rc;
 }

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 
+#include "backup/canceller.h"
 #include "backup/part.h"
 #include "harness/base/err.h"
 
@@ -16,10 +17,11 @@ bool workers_stopped(struct workers *w);
 
 /*
  * Runs work(w, data, err) in n threads (at least 1, this one among them); it divides the work by
- * itself. Returns when all have ended; -1 with the first failure.
+ * itself. Returns when all have ended; -1 with the first failure. cancel: what ends the statements
+ * that the others wait for when one fails; or NULL.
  */
 int workers_run(int n, int (*work)(struct workers *w, void *data, struct err *err), void *data,
-                struct err *err);
+                struct canceller *cancel, struct err *err);
 
 /*
  * Reads the members that are left, in the order of the file, and calls member() for each from n
