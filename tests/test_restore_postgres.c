@@ -1,16 +1,22 @@
 /* What can go wrong while a PostgreSQL database is backed up or restored, and what is left then. */
+#include <pwd.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "backup/postgres_restore.h"
 #include "harness/base/file.h"
+#include "harness/base/proc.h"
 #include "harness/engine/pgprogram.h"
 #include "harness/engine/url.h"
 #include "tests/backup_place.h"
 #include "tests/belay_process.h"
+#include "tests/own_server.h"
 
 /* ---- at a phase of the restore, something is done to the database beside ---- */
 
@@ -494,6 +500,151 @@ START_TEST(an_older_server_is_refused_before_anything_happens)
 }
 END_TEST
 
+/* ---- a server of the test's own ---- */
+
+static char *server_url(const struct own_server *s, const char *dir, const char *port,
+                        const char *database)
+{
+    return xasprintf("postgresql://postgres@/%s?host=%s&port=%s", database, dir ? dir : s->dir,
+                     port);
+}
+
+static void server_sql(const struct own_server *s, const char *database, const char *sql)
+{
+    _cleanup_free_ char *url = server_url(s, NULL, "5432", database);
+    struct db *db = place_db(url);
+    place_sql(db, sql);
+    db_close(db);
+}
+
+static void must_have_no_scratch(const struct own_server *s)
+{
+    struct db *db = place_db(s->url);
+    _cleanup_free_ char *left =
+        place_query(db, "select count(*) from pg_database where datname like 'belay\\_%'");
+    ck_assert_str_eq(left, "0");
+    db_close(db);
+}
+
+static int backup_to(const char *url, const char *bundle, struct err *err)
+{
+    struct backup_summary s = {0};
+    int rc =
+        backup_create(&(struct backup_options){.url = url, .path = bundle, .jobs = 2}, &s, err);
+    backup_summary_release(&s);
+    return rc;
+}
+
+static int restore_to(const char *bundle, const char *url, struct err *err)
+{
+    struct restore_result r = {0};
+    int rc =
+        backup_restore(&(struct restore_options){.path = bundle, .url = url, .jobs = 2}, &r, err);
+    restore_result_release(&r);
+    return rc;
+}
+
+START_TEST(a_server_whose_disk_is_full_is_left_as_it_was)
+{
+    struct own_server s;
+    _cleanup_err_ struct err err = {0};
+    ck_assert_int_eq(unshare(CLONE_NEWNS), 0);
+    ck_assert_int_eq(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+    own_server_start(&s);
+    _cleanup_free_ char *small = path_join(s.dir, "small"), *bundle = path_join(s.dir, "x.belay"),
+                        *space = xasprintf("create tablespace small location '%s'", small);
+    const struct passwd *nobody = getpwnam("nobody");
+    _cleanup_free_ char *options = xasprintf("size=24m,mode=0700,uid=%u", (unsigned)nobody->pw_uid);
+    ck_assert_int_eq(mkdir(small, 0700), 0);
+    ck_assert_int_eq(mount("none", small, "tmpfs", 0, options), 0);
+    server_sql(&s, "postgres", space);
+    server_sql(&s, "postgres", "create database victim tablespace small");
+    server_sql(&s, "victim", "create table mine as select 1 as a");
+    server_sql(&s, "postgres",
+               "create table large as select repeat(md5(i::text), 30) as t from"
+               " generate_series(1, 30000) i");
+    _cleanup_free_ char *url = server_url(&s, NULL, "5432", "victim");
+    ASSERT_OK(backup_to(s.url, bundle, &err), &err);
+    ck_assert_int_eq(restore_to(bundle, url, &err), -1);
+    ck_assert_str_eq(err.sqlstate, "53100");
+    must_have_no_scratch(&s);
+    server_sql(&s, "victim", "select a from mine");
+    server_sql(&s, "postgres", "checkpoint");
+    ck_assert_int_eq(umount2(small, MNT_DETACH), 0);
+    own_server_stop(&s);
+}
+END_TEST
+
+static bool answers(void *data)
+{
+    _cleanup_err_ struct err ignored = {0};
+    _cleanup_db_ struct db *db = NULL;
+    return db_open(&engine_postgres, data, DB_OPEN_DEFAULT, &db, &ignored) == 0;
+}
+
+START_TEST(a_pool_in_session_mode_is_as_good_as_the_server_and_others_are_refused)
+{
+    static const char *const modes[] = {"session", "transaction", "statement"};
+    struct own_server s;
+    own_server_start(&s);
+    char *dir = dir_new();
+    _cleanup_free_ char *file = path_join(dir, "pgbouncer.ini"),
+                        *bundle = path_join(dir, "x.belay"),
+                        *direct = path_join(dir, "direct.belay"),
+                        *pooled = server_url(&s, dir, "6543", "app"),
+                        *ini = xasprintf("[databases]\n* = host=%s user=postgres\n[pgbouncer]\n"
+                                         "pool_mode = %s\nunix_socket_dir = %s\n"
+                                         "listen_port = 6543\nauth_type = any\nlogfile = log\n"
+                                         "ignore_startup_parameters = options\n",
+                                         s.dir, modes[_i], dir),
+                        *app = server_url(&s, NULL, "5432", "app");
+    _cleanup_err_ struct err err = {0};
+    server_sql(&s, "postgres", "create database app");
+    server_sql(&s, "app", "create table t as select i as a from generate_series(1, 100) i");
+    ASSERT_OK(backup_to(app, direct, &err), &err);
+    ASSERT_OK(file_replace(file, ini, strlen(ini), 0644, &err), &err);
+    ck_assert_int_eq(chmod(dir, 0777), 0);
+    pid_t pool = fork();
+    if (pool == 0) {
+        become_nobody();
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (chdir(dir) == 0)
+            execlp("pgbouncer", "pgbouncer", "-q", "pgbouncer.ini", (char *)NULL);
+        _exit(127);
+    }
+    ck_assert(wait_until(answers, pooled));
+    int backed_up = backup_to(pooled, bundle, &err);
+    if (_i == 0) {
+        ASSERT_OK(backed_up, &err);
+        ASSERT_OK(restore_to(bundle, pooled, &err), &err);
+        server_sql(&s, "app", "select a from t");
+    } else {
+        ck_assert_int_eq(backed_up, -1);
+        ck_assert_int_eq(err.code, ERR_ENV);
+        ck_assert_ptr_nonnull(strstr(err.message, "a connection pooler"));
+        ck_assert(!file_exists(bundle));
+        ck_assert_int_eq(restore_to(direct, pooled, &err), -1);
+        ck_assert_ptr_nonnull(strstr(err.message, "a connection pooler"));
+        struct db *db = NULL; /* which would set its session read-only, for others */
+        ck_assert_int_eq(db_open(&engine_postgres, pooled, DB_OPEN_READONLY, &db, &err), -1);
+    }
+    must_have_no_scratch(&s);
+    kill(pool, SIGTERM);
+    ck_assert_int_eq(waitpid(pool, NULL, 0), pool);
+    own_server_stop(&s);
+    dir_drop(dir);
+}
+END_TEST
+
+/* Whether this machine lets a shell do that. */
+static bool can(const char *command)
+{
+    _cleanup_proc_result_ struct proc_result r = {0};
+    _cleanup_err_ struct err ignored = {0};
+    const char *argv[] = {"sh", "-c", command, NULL};
+    return proc_run(&(struct proc_options){.argv = argv}, &r, &ignored) == 0 && r.status == 0;
+}
+
 int main(void)
 {
     swap_plan.countdown = -1;
@@ -508,5 +659,14 @@ int main(void)
     SUITE_ADD_LOOP(s, killed_within_the_swap_the_target_is_the_old_one_or_the_new_one, 2);
     SUITE_ADD(s, a_bundle_goes_to_its_own_engine_alone);
     SUITE_ADD(s, an_older_server_is_refused_before_anything_happens);
+    if (can("unshare -m mount -t tmpfs none /mnt 2>/dev/null"))
+        SUITE_ADD(s, a_server_whose_disk_is_full_is_left_as_it_was);
+    else
+        puts("# a full disk is not tested: mounts are not allowed here");
+    if (can("command -v pgbouncer >/dev/null"))
+        SUITE_ADD_LOOP(s, a_pool_in_session_mode_is_as_good_as_the_server_and_others_are_refused,
+                       3);
+    else
+        puts("# pools are not tested: there is no pgbouncer");
     return fixture_run(s);
 }
