@@ -218,7 +218,7 @@ int copy_must_equal(const struct load *l, const struct backup_engine *e, struct 
     if (!problems.n)
         return 0;
     err_set(err, ERR_ENV, "the copy is not what was read");
-    err->detail = strv_join(&problems, "\n");
+    err->trace = strv_join(&problems, "\n");
     return -1;
 }
 

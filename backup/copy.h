@@ -49,7 +49,7 @@ struct copy_options {
     int lock_timeout_ms;           /* for the locks that reading a live database takes; 0: 10 s */
     const struct mask_rules *mask; /* what is masked before anything else sees the copy; or NULL */
     bool
-        require_masking; /* ERR_CONFIG, all of them in err.detail, when columns look personal that no
+        require_masking; /* ERR_CONFIG, all of them in err.trace, when columns look personal that no
                              rule is about; what is looked at is the copy */
     struct backup_control control;
 };

@@ -7,11 +7,14 @@
 #include "harness/engine/scratch.h"
 #include "harness/engine/sqlite_extension.h"
 #include "runner/check.h"
-#include "runner/cli_report.h"
+#include "runner/cli.h"
 #include "runner/interrupt.h"
+#include "runner/output.h"
 #include "runner/project.h"
 #include "runner/report_rehearsal.h"
 #include "runner/transfer.h"
+
+enum { UNCHECKED_SHOWN = 5 };
 
 /* What the report says about where the copy is from. */
 static void fill_basis(const struct copy_look *look, const struct copy_result *made,
@@ -32,8 +35,36 @@ static void fill_basis(const struct copy_look *look, const struct copy_result *m
     };
     for (size_t i = 0; i < made->read.n; i++)
         strv_add(&basis->read, made->read.v[i]);
+    if (made->masked.n) {
+        _cleanup_free_ char *masked = strv_join(&made->masked, "; ");
+        strv_add_take(&basis->limits,
+                      xasprintf("masked, so that revisions met made-up values there: %s", masked));
+    }
     for (size_t i = 0; i < made->notes.n; i++)
         strv_add(&basis->limits, made->notes.v[i]);
+}
+
+/* What was asked of the application's queries, and which could not be. */
+static void tell_queries(struct rehearsal *r)
+{
+    const struct rehearsal_queries *q = &r->queries;
+    if (!q->checked && !q->unchecked.n && !q->unseen)
+        return;
+    strv_add_take(&r->basis.limits,
+                  xasprintf("%zu queries of the running application were prepared at every stop; "
+                            "values that constraints or types refuse are not seen that way",
+                            q->checked));
+    if (q->unseen)
+        strv_add_take(&r->basis.limits,
+                      xasprintf("%zu queries were not checked: their text is hidden from this role",
+                                q->unseen));
+    for (size_t i = 0; i < q->unchecked.n && i < UNCHECKED_SHOWN; i++)
+        strv_add_take(&r->basis.limits,
+                      xasprintf("not checked, being refused before the first revision: %s",
+                                q->unchecked.v[i]));
+    if (q->unchecked.n > UNCHECKED_SHOWN)
+        strv_add_take(&r->basis.limits, xasprintf("and %zu more queries were not checked",
+                                                  q->unchecked.n - UNCHECKED_SHOWN));
 }
 
 static int make_copy(const struct cli *cli, const struct copy_look *look, struct scratch_pool *pool,
@@ -49,6 +80,8 @@ static int make_copy(const struct cli *cli, const struct copy_look *look, struct
         .key_file = settings_get(s, OPT_KEY),
         .jobs = settings_number(s, OPT_JOBS),
         .lock_timeout_ms = settings_milliseconds(s, OPT_LOCK_TIMEOUT),
+        .mask = &cli->config.masks,
+        .require_masking = settings_on(s, OPT_REQUIRE_MASKING),
         .control = transfer_control(&transfer),
     };
     int rc = copy_make(&o, pool, ret, &made, err);
@@ -78,6 +111,9 @@ static int rehearse(struct cli *cli, struct rehearsal *r, struct err *err)
     for (size_t i = 0; engine == &engine_sqlite && i < extensions->n; i++)
         if (sqlite_extension_load(extensions->v[i], err) < 0)
             return -1;
+    _cleanup_(queries_release) struct queries queries = {0};
+    if (rehearsal_gather_queries(cli, engine, &queries, err) < 0)
+        return -1;
     struct progress progress = settings_on(s, OPT_QUIET) ? (struct progress){0} : live_progress();
     _cleanup_pool_ struct scratch_pool *pool = NULL;
     const struct scratch_options scratch = {
@@ -104,6 +140,7 @@ static int rehearse(struct cli *cli, struct rehearsal *r, struct err *err)
                   .stop = &interrupt_signal},
         .copy = copy,
         .to = settings_get(s, OPT_TO),
+        .queries = &queries,
         .budgets = {.max_blocked = settings_milliseconds(s, OPT_MAX_BLOCKED) / 1e3,
                     .max_duration = settings_milliseconds(s, OPT_MAX_DURATION) / 1e3,
                     .max_growth = settings_bytes(s, OPT_MAX_GROWTH)},
@@ -114,22 +151,29 @@ static int rehearse(struct cli *cli, struct rehearsal *r, struct err *err)
                                         ? settings_bytes(s, OPT_BIG_TABLE)
                                         : REHEARSAL_BIG_TABLE},
     };
-    return rehearsal_run(&o, r, err);
+    int rc = rehearsal_run(&o, r, err);
+    tell_queries(r);
+    return rc;
 }
 
 static int write_reports(const struct cli *cli, const struct outputs *outputs,
                          const struct rehearsal *r, const struct err *stopped, int code,
                          struct err *err)
 {
-    _cleanup_str_ struct str command = {0};
-    cli_reproduce(cli, NULL, &command);
+    const struct settings *s = &cli->settings;
     for (size_t i = 0; i < outputs->n; i++) {
         const struct output *to = &outputs->v[i];
         if (!r->from && str_eq(to->format, "text"))
             continue; /* it did not begin: the error says all */
-        struct report_options o = cli_report_options(cli, to, code);
-        o.stopped = stopped;
-        o.command = str_get(&command);
+        struct report_options o = {
+            .terminal = to->path ? (struct terminal){.utf8 = true, .width = 80}
+                                 : terminal_for(stdout, settings_get(s, OPT_COLOR)),
+            .verbose = settings_on(s, OPT_VERBOSE),
+            .quiet = settings_on(s, OPT_QUIET),
+            .fail_on = settings_fail_on(s),
+            .exit_code = code,
+            .stopped = stopped,
+        };
         _cleanup_str_ struct str out = {0};
         report_rehearsal_find(to->format)(r, &o, &out);
         if (output_write(to->path, str_get(&out), err) < 0)
@@ -138,11 +182,21 @@ static int write_reports(const struct cli *cli, const struct outputs *outputs,
     return 0;
 }
 
+static int check_formats(const struct outputs *outputs, struct err *err)
+{
+    for (size_t i = 0; i < outputs->n; i++)
+        if (!report_rehearsal_find(outputs->v[i].format)) {
+            err_set(err, ERR_USAGE, "a rehearsal has no report in the format %s",
+                    outputs->v[i].format);
+            return err_hint(err, "text, json, html and markdown are there");
+        }
+    return 0;
+}
+
 int cmd_rehearse(struct cli *cli, struct err *err)
 {
     _cleanup_(outputs_release) struct outputs outputs = {0};
-    if (outputs_plan(&cli->settings, &outputs, err) < 0 ||
-        cli_check_formats(cli, &outputs, err) < 0)
+    if (outputs_plan(&cli->settings, &outputs, err) < 0 || check_formats(&outputs, err) < 0)
         return -1;
     _cleanup_(rehearsal_release) struct rehearsal r = {0};
     int rc = rehearse(cli, &r, err);

@@ -15,6 +15,8 @@
 #include "harness/base/cleanup.h"
 #include "harness/base/file.h"
 #include "harness/base/nearest.h"
+#include "runner/config_rehearsal.h"
+#include "runner/config_yaml.h"
 
 /* As libcyaml fills it in; moved into struct config afterwards. */
 struct raw_waiver {
@@ -237,6 +239,9 @@ static const cyaml_schema_field_t common_fields[] = {
                             hooks_fields),
     LIST("waivers", waivers, &waiver_value),
     LIST("ignore", ignore, &ignore_value),
+    /* keys of their own, or two kinds of items: config_rehearsal.h reads them */
+    CYAML_FIELD_IGNORE("mask", CYAML_FLAG_OPTIONAL),
+    CYAML_FIELD_IGNORE("queries", CYAML_FLAG_OPTIONAL),
 };
 static const cyaml_schema_field_t scenario_fields[] = {
     TEXT("title", NEEDED, struct raw, title),
@@ -284,53 +289,11 @@ static void schema_init(struct schema *s, bool scenario)
         (cyaml_schema_value_t){CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw, s->fields)};
 }
 
-/*
- * Places, by path.
- */
-
-/* The value of a key; *ret_key is the key's own node. NULL when there is none. */
-static yaml_node_t *map_get(yaml_document_t *doc, yaml_node_t *map, const char *key,
-                            yaml_node_t **ret_key)
-{
-    if (!map || map->type != YAML_MAPPING_NODE)
-        return NULL;
-    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top;
-         p++) {
-        yaml_node_t *k = yaml_document_get_node(doc, p->key);
-        if (k->type != YAML_SCALAR_NODE || strcmp((char *)k->data.scalar.value, key) != 0)
-            continue;
-        if (ret_key)
-            *ret_key = k;
-        return yaml_document_get_node(doc, p->value);
-    }
-    return NULL;
-}
-
-static yaml_node_t *list_get(yaml_document_t *doc, yaml_node_t *list, size_t i)
-{
-    if (!list || list->type != YAML_SEQUENCE_NODE ||
-        i >= (size_t)(list->data.sequence.items.top - list->data.sequence.items.start))
-        return NULL;
-    return yaml_document_get_node(doc, list->data.sequence.items.start[i]);
-}
-
-static int node_line(const yaml_node_t *node)
-{
-    return node ? (int)node->start_mark.line + 1 : 1;
-}
-
-/* The line of a key, of the mapping when it has no such key. */
-static int key_line(yaml_document_t *doc, yaml_node_t *map, const char *key)
-{
-    yaml_node_t *k = NULL;
-    map_get(doc, map, key, &k);
-    return node_line(k ? k : map);
-}
-
 static int item_key_line(yaml_document_t *doc, const char *list, size_t i, const char *key)
 {
     yaml_node_t *root = yaml_document_get_root_node(doc);
-    return key_line(doc, list_get(doc, map_get(doc, root, list, NULL), i), key);
+    return config_key_line(doc, config_list_get(doc, config_map_get(doc, root, list, NULL), i),
+                           key);
 }
 
 /*
@@ -385,8 +348,8 @@ static void find_fault(yaml_document_t *doc, const char *log, struct fault *f)
             break;
     }
     if (*f->list) {
-        yaml_node_t *list = map_get(doc, f->map, f->list, NULL);
-        yaml_node_t *entry = item ? list_get(doc, list, (size_t)item - 1) : NULL;
+        yaml_node_t *list = config_map_get(doc, f->map, f->list, NULL);
+        yaml_node_t *entry = item ? config_list_get(doc, list, (size_t)item - 1) : NULL;
         f->map = entry ? entry : list;
     }
 }
@@ -394,7 +357,7 @@ static void find_fault(yaml_document_t *doc, const char *log, struct fault *f)
 /* A key that is missing or unknown within "command" is reported as of the field "command". */
 static void enter_field(yaml_document_t *doc, struct fault *f)
 {
-    yaml_node_t *map = *f->list ? NULL : map_get(doc, f->map, f->field, NULL);
+    yaml_node_t *map = *f->list ? NULL : config_map_get(doc, f->map, f->field, NULL);
     if (!map || map->type != YAML_MAPPING_NODE)
         return;
     memcpy(f->list, f->field, sizeof(f->list));
@@ -430,7 +393,7 @@ static int unknown_key(const char *path, yaml_document_t *doc, const struct faul
         err_set(err, ERR_CONFIG, "unknown key \"%s\" (did you mean \"%s\"?)", key, near);
     else
         err_set(err, ERR_CONFIG, "unknown key \"%s\"", key);
-    err_at(err, path, key_line(doc, f->map, key), 0);
+    err_at(err, path, config_key_line(doc, f->map, key), 0);
     if (near || f->deep)
         return -1;
     struct strv all = {0};
@@ -459,7 +422,8 @@ static int wrong_type(const char *path, yaml_document_t *doc, const struct fault
         where[strlen(where) - 2] = '\0';
     err_set(err, ERR_CONFIG, "%s%sexpected %s, found %s", where, *where ? ": " : "",
             event_words(want), event_words(got));
-    err_at(err, path, *f->field ? key_line(doc, f->map, f->field) : node_line(f->map), 0);
+    err_at(err, path, *f->field ? config_key_line(doc, f->map, f->field) : config_node_line(f->map),
+           0);
     if (!*where)
         err_hint(err, "write one \"key: value\" a line");
     return -1;
@@ -477,14 +441,14 @@ static int schema_error(const char *path, yaml_document_t *doc, const struct sch
         return unknown_key(path, doc, &f, schema, key, err);
     if ((key = after(log, "Missing required mapping field: "))) {
         err_set(err, ERR_CONFIG, "%s%s\"%s\" is missing", f.list, *f.list ? ": " : "", key);
-        err_at(err, path, node_line(f.map), 0);
+        err_at(err, path, config_node_line(f.map), 0);
         return strcmp(key, "reason") == 0
                    ? err_hint(err, "say why; the report shows it beside what is waived")
                    : -1;
     }
     if ((key = after(log, "Mapping field already seen: "))) {
         err_set(err, ERR_CONFIG, "key \"%s\" stands twice", key);
-        return err_at(err, path, key_line(doc, f.map, key), 0);
+        return err_at(err, path, config_key_line(doc, f.map, key), 0);
     }
     if ((key = after(log, "Expecting ")))
         return wrong_type(path, doc, &f, key, err);
@@ -493,45 +457,8 @@ static int schema_error(const char *path, yaml_document_t *doc, const struct sch
     bool said = key && *key && !str_starts(key, "Backtrace");
     err_set(err, ERR_CONFIG, "%s%s%s", f.field, *f.field ? ": " : "",
             said ? key : cyaml_strerror(code));
-    return err_at(err, path, *f.field ? key_line(doc, f.map, f.field) : node_line(f.map), 0);
-}
-
-/* Reads the first document; a second one is refused, because nobody would read it. */
-static int load_document(const char *path, const char *text, size_t len, yaml_document_t *ret,
-                         struct err *err)
-{
-    yaml_parser_t parser;
-    yaml_document_t second;
-    if (!yaml_parser_initialize(&parser))
-        return err_set(err, ERR_ENV, "out of memory");
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
-    bool loaded = yaml_parser_load(&parser, ret);
-    bool more = loaded && yaml_parser_load(&parser, &second);
-    if (!loaded || !more) {
-        int line = (int)parser.problem_mark.line + 1;
-        bool at_end = parser.problem_mark.index >= len;
-        err_set(err, ERR_CONFIG, "%s%s%s", parser.problem ? parser.problem : "not YAML",
-                parser.context ? ", " : "", parser.context ? parser.context : "");
-        err_at(err, path, line, (int)parser.problem_mark.column + 1);
-        if (at_end)
-            err_hint(err, "the file ends too early: is it truncated?");
-        else if (parser.problem && strstr(parser.problem, "mapping values are not allowed"))
-            err_hint(err, "text that holds a colon and a blank must stand in quotes");
-        if (loaded)
-            yaml_document_delete(ret);
-        yaml_parser_delete(&parser);
-        return -1;
-    }
-    yaml_node_t *root = yaml_document_get_root_node(&second);
-    int line = node_line(root);
-    yaml_document_delete(&second);
-    yaml_parser_delete(&parser);
-    if (root) {
-        yaml_document_delete(ret);
-        err_set(err, ERR_CONFIG, "a second document begins here");
-        return err_at(err, path, line, 0);
-    }
-    return 0;
+    return err_at(err, path,
+                  *f.field ? config_key_line(doc, f.map, f.field) : config_node_line(f.map), 0);
 }
 
 bool config_is_date(const char *text)
@@ -609,7 +536,8 @@ static int fill_command(struct config *c, const struct raw_command *raw, yaml_do
     const char *key = c->command->list ? "up" : "list";
     err_set(err, ERR_CONFIG, "command: \"%s\" is empty", key);
     yaml_node_t *root = yaml_document_get_root_node(doc);
-    return err_at(err, c->path, key_line(doc, map_get(doc, root, "command", NULL), key), 0);
+    return err_at(err, c->path,
+                  config_key_line(doc, config_map_get(doc, root, "command", NULL), key), 0);
 }
 
 /* A file is read here, so that whoever inserts the rows meets nothing but SQL. */
@@ -685,7 +613,7 @@ static int fill(struct config *c, const struct raw *raw, yaml_document_t *doc, s
             continue;
         char name[24];
         option_key(o, name, sizeof(name));
-        c->option_lines[o] = key_line(doc, root, name);
+        c->option_lines[o] = config_key_line(doc, root, name);
         unsigned flags = option_specs[o].flags;
         bool relative =
             flags & OPTION_PATH || (flags & OPTION_PROGRAM && strchr(raw->options[o], '/'));
@@ -828,7 +756,8 @@ static int fill_steps(struct config *c, const struct raw *raw, yaml_document_t *
     if (raw->steps_count && raw->expect_count) {
         err_set(err, ERR_CONFIG, "expect stands among the steps, where there are steps");
         err_hint(err, "write \"- check: yes\" and \"- expect: {findings: [...]}\"");
-        return err_at(err, c->path, key_line(doc, yaml_document_get_root_node(doc), "expect"), 0);
+        return err_at(err, c->path,
+                      config_key_line(doc, yaml_document_get_root_node(doc), "expect"), 0);
     }
     for (unsigned i = 0; i < raw->steps_count; i++)
         if (fill_step(c, &raw->steps[i], doc, i, err) < 0)
@@ -845,7 +774,7 @@ static int read_file(const char *path, bool scenario, struct config *ret, struct
         return -1;
     }
     yaml_document_t doc;
-    if (load_document(path, text, len, &doc, err) < 0)
+    if (config_document(path, text, len, &doc, err) < 0)
         return -1;
 
     struct schema schema;
@@ -865,6 +794,8 @@ static int read_file(const char *path, bool scenario, struct config *ret, struct
     static const struct raw empty; /* of a file with comments alone */
     int result = code == CYAML_OK ? fill(&c, raw ? raw : &empty, &doc, err)
                                   : schema_error(path, &doc, &schema, str_get(&log), code, err);
+    if (result == 0)
+        result = config_read_rehearsal(&c, &doc, err);
     cyaml_free(&how, &schema.value, raw, 0);
     yaml_document_delete(&doc);
     if (result == 0) {
@@ -953,6 +884,12 @@ void config_release(struct config *c)
     }
     free(c->after);
     strv_release(&c->probes);
+    mask_rules_release(&c->masks);
+    for (size_t i = 0; i < c->nqueries; i++) {
+        free(c->queries[i].file);
+        free(c->queries[i].text);
+    }
+    free(c->queries);
     free(c->hooks.before);
     free(c->hooks.after);
     free(c->hooks.on_failure);

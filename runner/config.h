@@ -16,6 +16,8 @@
  *     after:   [{sql, expect, name}, ...]   what must hold after a deploy
  *     probes:  [COMMAND, ...]               shell commands that must end with 0 then
  *     hooks:   {before, after, on_failure}  shell commands around a deploy
+ *     mask:    {COLUMN: RULE, ...}          of a rehearsal's copy (backup/mask.h)
+ *     queries: [SQL or FILE, ...]           of the running application
  *     waivers: [{finding, revision, object, reason, expires}, ...]
  *     ignore:  [{object, reason, expires}, ...]
  */
@@ -25,6 +27,7 @@
 #include <stddef.h>
 
 #include "backup/deploy.h"
+#include "backup/mask.h"
 #include "harness/base/err.h"
 #include "harness/base/str.h"
 #include "runner/roundtrip.h"
@@ -47,6 +50,13 @@ struct config_rows {
     int line;
 };
 
+/* An item of `queries`. */
+struct config_query {
+    char *file; /* where it stands: belay.yaml, or the file that it names */
+    int line;   /* of the text's first line there */
+    char *text;
+};
+
 struct config {
     char *path; /* of the file as it was opened; NULL: none was read */
     /* scalar keys as written, by enum option_id; NULL when absent; a path is already relative to
@@ -61,6 +71,9 @@ struct config {
     struct deploy_assertion *after;
     size_t nafter;
     struct strv probes;
+    struct mask_rules masks;
+    struct config_query *queries;
+    size_t nqueries, queries_cap;
     struct config_hooks {
         char *before, *after, *on_failure; /* NULL: none */
     } hooks;

@@ -170,10 +170,9 @@ static const char deploy_help[] =
     "The journal in --bundles knows what was decided: \"belay recover\", or the next\n"
     "deploy, finishes one that was cut off. That folder must outlive the container.\n"
     "\n"
-    "Exit 0: at the target; 1: the database or the project does not fit; 2: usage;\n"
-    "3: no connection, no room, ...; 4: the upgrade failed and the database is back,\n"
-    "proved; 5: a person must look; 6: another deploy holds the lock. With 1, 2, 3\n"
-    "and 6 nothing was changed.\n";
+    "Exit 0: at the target; 1: the database or the project does not fit; 3: nothing\n"
+    "was changed; 4: the upgrade failed and the database is back, proved; 5: a\n"
+    "person must look; 6: another deploy holds the lock.\n";
 
 static const char rehearse_help[] =
     "The evening before the deploy: how long each revision takes on your data, what\n"
@@ -211,6 +210,7 @@ const struct command commands[] = {
      "run the pending revisions on a copy of production, measured", rehearse_help,
      COMMON | SOURCE | O(BIG_TABLE) | O(FAIL_ON) | O(FROM) | O(JOBS) | O(KEY) | O(LOCK_TIMEOUT) |
          O(LONG_LOCK) | O(MAX_BLOCKED) | O(MAX_DURATION) | O(MAX_GROWTH) | O(OUTPUT) |
+         O(QUERIES_FROM) | O(REQUIRE_MASKING) |
          O(SCRATCH_URL) | O(TO),
      true},
     {"recover", cmd_recover, "", 0, 0, "finish a deploy that was cut off",

@@ -183,7 +183,7 @@ static int upgrade_one(struct rehearse *h, size_t i, struct err *err)
         return 0;
     }
     h->top = i + 1;
-    return 0;
+    return rehearse_queries_check(h, r, err);
 }
 
 static int walk_up(struct rehearse *h, struct err *err)
@@ -191,7 +191,8 @@ static int walk_up(struct rehearse *h, struct err *err)
     struct walk *w = &h->walk;
     progress(h, "reading the copy", NULL);
     if (line_read(w->line, true, &h->stops[0].schema, err) < 0 ||
-        walk_rows_read(w, w->line, NULL, &h->stops[0].rows, NULL, err) < 0)
+        walk_rows_read(w, w->line, NULL, &h->stops[0].rows, NULL, err) < 0 ||
+        rehearse_queries_begin(h, err) < 0)
         return -1;
     w->base = snapshot_ref(h->stops[0].schema);
     for (size_t i = 0; i < h->pending.n && h->top == i; i++)
@@ -439,6 +440,7 @@ static void rehearse_release(struct rehearse *h)
     observer_close(h->observer);
     line_free(w->line);
     scratch_free(h->copy);
+    free(h->url);
     snapshot_free(w->base);
     for (size_t i = 0; h->stops && i <= h->pending.n; i++)
         stop_release(&h->stops[i]);
@@ -460,7 +462,10 @@ static void rehearse_release(struct rehearse *h)
 int rehearsal_run(const struct rehearsal_options *options, struct rehearsal *ret, struct err *err)
 {
     const struct check_options *o = &options->check;
-    struct rehearse h = {.o = options, .result = ret, .copy = options->copy};
+    struct rehearse h = {.o = options,
+                         .result = ret,
+                         .copy = options->copy,
+                         .url = xstrdup(scratch_url(options->copy))};
     struct walk *w = &h.walk;
     double start = clock_seconds();
     *w = (struct walk){.o = o, .graph = source_graph(o->source), .result = &ret->check};

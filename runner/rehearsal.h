@@ -20,6 +20,7 @@
 #define BELAY_REHEARSAL_H
 
 #include "harness/observe/measures.h"
+#include "harness/observe/queries.h"
 #include "runner/roundtrip.h"
 
 /* One run of a revision. */
@@ -65,6 +66,15 @@ struct rehearsal_thresholds {
 #define REHEARSAL_LONG_LOCK 0.5
 #define REHEARSAL_BIG_TABLE ((int64_t)64 << 20)
 
+/* What was prepared at every stop on the way up. */
+struct rehearsal_queries {
+    size_t checked;
+    size_t broken;         /* that some revision made refused */
+    size_t utility;        /* left out: SET, BEGIN, ... */
+    size_t unseen;         /* whose text pg_stat_statements hides */
+    struct strv unchecked; /* refused before the first revision: "name: why" */
+};
+
 struct rehearsal {
     struct check_result check; /* what it shares with a check: revisions, findings, scratch, ... */
     struct rehearsal_basis basis;
@@ -79,6 +89,7 @@ struct rehearsal {
         peak; /* of the database at its largest, temporary files included, less its size before */
     char *descent;   /* "equal", "differs", "failed", "not run: <why>" */
     char *reupgrade; /* same words */
+    struct rehearsal_queries queries;
 };
 void rehearsal_release(struct rehearsal *r);
 
@@ -92,7 +103,8 @@ struct rehearsal_options {
     const char *to;       /* target, as graph_resolve() takes it; NULL: head */
     struct rehearsal_budgets budgets;
     struct rehearsal_thresholds thresholds;
-    bool no_canaries; /* nobody reads and writes beside the revisions */
+    struct queries *queries; /* of the running application; NULL: none */
+    bool no_canaries;        /* nobody reads and writes beside the revisions */
 };
 
 /*
@@ -101,5 +113,11 @@ struct rehearsal_options {
  * alone: the caller fills it.
  */
 int rehearsal_run(const struct rehearsal_options *o, struct rehearsal *ret, struct err *err);
+
+/* What belay.yaml and --queries-from name, for options.queries; the caller's to release, also after
+ * a failure. */
+struct cli;
+int rehearsal_gather_queries(const struct cli *cli, const struct engine *e, struct queries *ret,
+                             struct err *err);
 
 #endif

@@ -17,6 +17,7 @@ struct rehearse {
     const struct rehearsal_options *o;
     struct rehearsal *result;
     struct scratch *copy; /* until the line has it */
+    char *url;            /* of the copy */
     /* findings, comparing and reading are those of the check; its lists are by place in the graph */
     struct walk walk;
     struct revisions pending;
@@ -36,5 +37,9 @@ void rehearse_judge(struct rehearse *h, size_t i);
 void rehearse_judge_budgets(struct rehearse *h);
 /* Integer keys near their end, on the line as it is now. */
 int rehearse_judge_ids(struct rehearse *h, struct err *err);
+
+/* The queries on the first stop, and after the upgrade of r; nothing without queries. */
+int rehearse_queries_begin(struct rehearse *h, struct err *err);
+int rehearse_queries_check(struct rehearse *h, const struct revision *r, struct err *err);
 
 #endif

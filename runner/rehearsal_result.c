@@ -27,6 +27,7 @@ void rehearsal_release(struct rehearsal *r)
     free(r->to);
     free(r->descent);
     free(r->reupgrade);
+    strv_release(&r->queries.unchecked);
     basis_release(&r->basis);
     check_result_release(&r->check);
     memset(r, 0, sizeof(*r));

@@ -55,6 +55,8 @@ const struct finding_id finding_ids[] = {
     {"invalid-index", SEVERITY_ERROR, "The revision leaves an invalid index that no query uses."},
     {"lossy-downgrade", SEVERITY_ERROR,
      "On the copy of production, the downgrade does not bring every row back."},
+    {"breaks-running-code", SEVERITY_ERROR,
+     "A query of the running application is no longer accepted after the revision."},
     {"invalid-index-left", SEVERITY_ERROR,
      "The revision left an invalid index on the copy of production."},
     {"budget-exceeded", SEVERITY_ERROR,
@@ -110,9 +112,9 @@ const struct finding_id *finding_id_find(const char *id)
 bool finding_id_is_rehearsals(const char *id)
 {
     static const char *const ids[] = {
-        "blocks-reads",    "blocks-writes",      "budget-exceeded",
-        "id-headroom",     "invalid-index-left", "long-validation",
-        "lossy-downgrade", "not-null-scan",      "rewrites-table",
+        "blocks-reads",  "blocks-writes",      "breaks-running-code", "budget-exceeded",
+        "id-headroom",   "invalid-index-left", "long-validation",     "lossy-downgrade",
+        "not-null-scan", "rewrites-table",
     };
     for (size_t i = 0; i < ARRAY_LEN(ids); i++)
         if (strcmp(ids[i], id) == 0)

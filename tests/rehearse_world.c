@@ -51,6 +51,7 @@ void world_rehearse(struct world *w)
         .copy = TAKE_PTR(w->copy),
         .budgets = w->budgets,
         .thresholds = w->thresholds,
+        .queries = &w->queries,
     };
     ASSERT_OK(rehearsal_run(&o, &w->result, &err), &err);
 }
@@ -78,6 +79,7 @@ const struct finding *world_finding(const struct world *w, const char *id, const
 
 void world_close(struct world *w)
 {
+    queries_release(&w->queries);
     rehearsal_release(&w->result);
     scratch_free(w->copy);
     folder_free(&w->dir);

@@ -23,6 +23,7 @@ struct world {
     struct scratch *copy;
     struct rehearsal_thresholds thresholds;
     struct rehearsal_budgets budgets;
+    struct queries queries; /* released with the world */
     struct rehearsal result;
 };
 

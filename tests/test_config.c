@@ -60,6 +60,8 @@ START_TEST(everything_that_is_documented_is_read)
                      "  - {sql: select count(*) from t, expect: '', name: none}\n"
                      "  - sql: select 1\n"
                      "probes: [./alive, ./well]\n"
+                     "queries: [select 1, belay.yaml]\n"
+                     "mask: {users.email: fake, a.b.c: null, users.name: keep-length}\n"
                      "hooks: {before: ./off, after: ./on, on_failure: ./tell}\n"
                      "waivers:\n"
                      "  - finding: irreversible\n"
@@ -88,7 +90,7 @@ START_TEST(everything_that_is_documented_is_read)
     ck_assert_uint_eq(c.nwaivers, 2);
     ck_assert_str_eq(c.waivers[0].revision, "20240101");
     ck_assert_str_eq(c.waivers[0].expires, "2028-02-29");
-    ck_assert_int_eq(c.waivers[1].line, 31);
+    ck_assert_int_eq(c.waivers[1].line, 33);
     ck_assert_str_eq(c.waivers[1].object, "index *");
     ck_assert_ptr_null(c.waivers[1].revision);
     ck_assert_uint_eq(c.nrows, 2);
@@ -105,10 +107,22 @@ START_TEST(everything_that_is_documented_is_read)
     ck_assert_ptr_null(c.after[1].expect);
     ck_assert_uint_eq(c.probes.n, 2);
     ck_assert_str_eq(c.probes.v[1], "./well");
+    ck_assert_uint_eq(c.nqueries, 2);
+    ck_assert_str_eq(c.queries[0].text, "select 1");
+    ck_assert_int_eq(c.queries[0].line, 25);
+    ck_assert_str_eq(c.queries[0].file, path);
+    ck_assert_msg(str_starts(c.queries[1].text, "# what lasts"), "%s", c.queries[1].text);
+    ck_assert_int_eq(c.queries[1].line, 1);
+    ck_assert_uint_eq(c.masks.n, 3);
+    ck_assert_str_eq(c.masks.v[1].column, "a.b.c");
+    ck_assert_int_eq(c.masks.v[0].how, MASK_FAKE);
+    ck_assert_int_eq(c.masks.v[1].how, MASK_NULL);
+    ck_assert_int_eq(c.masks.v[2].how, MASK_KEEP_LENGTH);
+    ck_assert_int_eq(c.masks.v[2].line, 26);
     ck_assert_str_eq(c.hooks.before, "./off");
     ck_assert_str_eq(c.hooks.on_failure, "./tell");
     ck_assert_uint_eq(c.nignores, 1);
-    ck_assert_int_eq(c.ignores[0].line, 35);
+    ck_assert_int_eq(c.ignores[0].line, 37);
     ck_assert_str_eq(c.ignores[0].file, path);
 
     _cleanup_(settings_release) struct settings s = {0};
@@ -134,6 +148,16 @@ static const struct {
 } wrong[] = {
     {"unknown key", "dir: a\nwaviers: []\n",
      "2: unknown key \"waviers\" (did you mean \"waivers\"?)"},
+    {"no such mask", "mask:\n  a.b: hash\n  a.c: hide\n",
+     "3: mask: a.c: \"hide\" is not one of hash, fake, keep-length, null or keep"},
+    {"mask misspelt", "mask: {a.b: hsah}\n",
+     "1: mask: a.b: \"hsah\" is not one of hash, fake, keep-length, null or keep | did you mean"
+     " \"hash\"?"},
+    {"mask twice", "mask:\n  a.b: hash\n  a.b: 'null'\n", "3: mask: a.b stands twice"},
+    {"mask as a list", "mask: [a]\n", "1: mask: expected a mapping (users.email: hash)"},
+    {"queries as text", "queries: select 1\n",
+     "1: queries: expected a list of SQL, or of files of it"},
+    {"queries without a file", "queries:\n  - select 1\n  - nowhere.sql\n", "3: queries: "},
     {"dashes", "dir: a\n\nfail-on: error\n",
      "3: unknown key \"fail-on\" (did you mean \"fail_on\"?)"},
     {"far key", "database: x\n",

@@ -338,7 +338,7 @@ START_TEST(columns_that_look_personal_are_refused_without_a_rule)
     rule(&p, "users.name", MASK_KEEP);
     ck_assert_int_eq(try_copy(&p, _i % 2, true, &s, &r, &err), -1);
     ck_assert_int_eq(err.code, ERR_CONFIG);
-    ck_assert_ptr_nonnull(err.detail);
+    ck_assert_ptr_nonnull(err.trace);
     const char *schema_name = _i / 2 ? "public." : "";
     static const char *const wanted[] = {
         "users.born looks like a date of birth (its name)",
@@ -348,13 +348,13 @@ START_TEST(columns_that_look_personal_are_refused_without_a_rule)
     };
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
         _cleanup_free_ char *want = xasprintf("%s%s", schema_name, wanted[i]);
-        ck_assert_msg(strstr(err.detail, want) != NULL, "%s\n%s", want, err.detail);
+        ck_assert_msg(strstr(err.trace, want) != NULL, "%s\n%s", want, err.trace);
     }
     ck_assert_str_eq(err.message, "4 columns look personal, and no rule masks them");
-    ck_assert_ptr_null(strstr(err.detail, "engines"));
-    ck_assert_ptr_nonnull(strstr(err.detail, "misc.a: fake"));
+    ck_assert_ptr_null(strstr(err.trace, "engines"));
+    ck_assert_ptr_nonnull(strstr(err.trace, "misc.a: fake"));
     /* the rules that it tells can be used as they are */
-    for (const char *line = strstr(err.detail, "mask:\n");
+    for (const char *line = strstr(err.trace, "mask:\n");
          line && (line = strstr(line, "\n    "));) {
         line += 5;
         _cleanup_free_ char *text = xstrndup(line, strcspn(line, "\n"));
@@ -368,7 +368,7 @@ START_TEST(columns_that_look_personal_are_refused_without_a_rule)
     ck_assert_uint_eq(p.rules.n, 6);
     err_release(&err);
     ck_assert_msg(try_copy(&p, _i % 2, true, &s, &r, &err) == 0, "%s\n%s", err.message,
-                  err.detail ? err.detail : "");
+                  err.trace ? err.trace : "");
     ck_assert_uint_eq(r.masked.n, 6); /* with logins.who, without users.name */
     copy_result_release(&r);
     scratch_free(s);

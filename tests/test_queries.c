@@ -3,6 +3,7 @@
 
 #include "harness/observe/queries.h"
 #include "tests/fixture.h"
+#include "tests/rehearse_world.h"
 
 struct bench {
     struct fixture f;
@@ -266,11 +267,12 @@ START_TEST(what_pg_stat_statements_has_seen_is_checked)
                 " (2, d.oid, 'select name from users where id = $1', 8),"
                 " (3, d.oid, 'select id from users where name in ($1, $2)', 90),"
                 " (4, d.oid, '<insufficient privilege>', 7), (5, d.oid, 'select ''cut', 1),"
-                " (6, d.oid, 'set search_path = $1', 1), (7, 1, 'select 1', 1)) v"
+                " (6, d.oid, 'set search_path = $1', 1), (7, 1, 'select 1', 1),"
+                " (8, d.oid, 'select relname from pg_class', 1)) v"
                 " where d.datname = current_database()");
     ASSERT_OK(queries_add_statistics(&b.q, scratch_url(b.f.scratch), &err), &err);
     ck_assert_uint_eq(b.q.n, 3);
-    ck_assert_uint_eq(b.q.utility, 1);
+    ck_assert_uint_eq(b.q.utility, 2); /* SET, and what asks the catalog */
     ck_assert_uint_eq(b.q.unseen, 1);
     ck_assert_str_eq(b.q.v[0].name, "pg_stat_statements 3, 90 calls");
     ASSERT_OK(queries_begin(&b.q, b.f.db, &err), &err);
@@ -280,6 +282,44 @@ START_TEST(what_pg_stat_statements_has_seen_is_checked)
                   "pg_stat_statements 1, 13 calls: column \"name\" does not exist\n");
     sql(b.f.db, "delete from pg_extension where oid = 99999");
     bench_close(&b);
+}
+END_TEST
+
+/* ---- in a rehearsal ---- */
+
+START_TEST(a_rehearsal_names_the_revision_that_breaks_a_query)
+{
+    static const struct file users[] = {
+        {"migrations/1_users.up.sql",
+         "create table users (id integer primary key, email text, bio text);"},
+        {"migrations/1_users.down.sql", "drop table users;"},
+        {NULL, NULL},
+    };
+    struct world w;
+    world_open(&w, engine_of(_i), users, 1, "insert into users (id) values (1)");
+    world_add(&w,
+              (const struct file[]){
+                  {"migrations/2_posts.up.sql", "create table posts (id integer primary key);"},
+                  {"migrations/2_posts.down.sql", "drop table posts;"},
+                  {"migrations/3_mail.up.sql", "alter table users rename column email to mail;"},
+                  {"migrations/3_mail.down.sql", "alter table users rename column mail to email;"},
+                  {NULL, NULL},
+              });
+    queries_add(&w.queries, w.engine, "app.sql", 1,
+                "select email from users;\nupdate users set email = 'a' where bio = email;\n"
+                "select bio from users; select nothing from users; begin");
+    world_rehearse(&w);
+    ck_assert_uint_eq(w.result.queries.checked, 3);
+    ck_assert_uint_eq(w.result.queries.broken, 2);
+    ck_assert_uint_eq(w.result.queries.utility, 1);
+    ck_assert_uint_eq(w.result.queries.unchecked.n, 1);
+    ck_assert(str_starts(w.result.queries.unchecked.v[0], "app.sql:3: "));
+    const struct finding *f = world_finding(&w, "breaks-running-code", "3");
+    ck_assert_int_eq(f->severity, SEVERITY_ERROR);
+    ck_assert_ptr_nonnull(strstr(f->message, "app.sql:1"));
+    ck_assert_str_eq(f->statement, "select email from users");
+    ck_assert_ptr_nonnull(f->hint);
+    world_close(&w);
 }
 END_TEST
 
@@ -297,5 +337,6 @@ int main(void)
     SUITE_ADD(s, a_type_that_changed_below_a_comparison_is_found);
     SUITE_ADD(s, without_pg_stat_statements_it_says_how_to_get_it);
     SUITE_ADD(s, what_pg_stat_statements_has_seen_is_checked);
+    SUITE_ADD_LOOP(s, a_rehearsal_names_the_revision_that_breaks_a_query, 2);
     return fixture_run(s);
 }

@@ -43,10 +43,11 @@ struct query_insert *query_add_insert(struct query *q, char *table)
 }
 
 /* Takes name and text over. */
-static void add_one(struct queries *q, const struct engine *e, char *name, char *text)
+static void add_one(struct queries *q, const struct engine *e, char *name, char *text,
+                    bool no_catalog)
 {
     struct query one = {.name = name, .text = text};
-    if (!engine_for(e)->parse(&one)) {
+    if (!engine_for(e)->parse(&one) || (no_catalog && one.catalog)) {
         q->utility++;
         query_release(&one);
         return;
@@ -64,7 +65,7 @@ void queries_add(struct queries *q, const struct engine *e, const char *file, in
         int at, column;
         text_place(text, s.v[i].start, &at, &column);
         add_one(q, e, xasprintf("%s:%d", file, line + at - 1),
-                xstrndup(text + s.v[i].start, s.v[i].len));
+                xstrndup(text + s.v[i].start, s.v[i].len), false);
     }
 }
 
@@ -112,9 +113,9 @@ static int read_statistics(struct queries *q, struct db *db, struct err *err)
             continue;
         }
         add_one(q, &engine_postgres,
-                xasprintf("pg_stat_statements %s, %s calls", rows_get(rows, i, 0),
-                          rows_get(rows, i, 2)),
-                xstrdup(text));
+                xasprintf("pg_stat_statements %s, %s call%s", rows_get(rows, i, 0),
+                          rows_get(rows, i, 2), str_eq(rows_get(rows, i, 2), "1") ? "" : "s"),
+                xstrdup(text), true);
     }
     return 0;
 }

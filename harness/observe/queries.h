@@ -41,6 +41,7 @@ struct query {
     char *reason; /* why it is not checked; NULL: it is */
     bool broken;  /* when last seen */
     /* from the parse tree */
+    bool catalog;  /* it asks the system catalogs */
     bool conflict; /* it has an ON CONFLICT clause */
     int parameters;
     struct query_insert *inserts;
@@ -60,7 +61,8 @@ void queries_release(struct queries *q);
 void queries_add(struct queries *q, const struct engine *e, const char *file, int line,
                  const char *text);
 
-/* What pg_stat_statements has seen in that database, the most often called first. ERR_ENV when it is
+/* What pg_stat_statements has seen in that database, the most often called first, without what asks
+ * the system catalogs. ERR_ENV when it is
  * not installed there. */
 int queries_add_statistics(struct queries *q, const char *url, struct err *err);
 

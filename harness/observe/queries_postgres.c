@@ -100,7 +100,11 @@ static void walk(struct query *q, const json_t *node)
         return;
     json_object_foreach((json_t *)node, key, value)
     {
-        if (strcmp(key, "InsertStmt") == 0) {
+        if (strcmp(key, "relation") == 0 || strcmp(key, "RangeVar") == 0) {
+            const char *schema = text_of(value, "schemaname"), *name = text_of(value, "relname");
+            q->catalog = q->catalog || str_eq(schema, "information_schema") ||
+                         (name && str_starts(name, "pg_"));
+        } else if (strcmp(key, "InsertStmt") == 0) {
             add_insert(q, value);
         } else if (strcmp(key, "ParamRef") == 0) {
             int number = (int)json_integer_value(json_object_get(value, "number"));
