@@ -158,7 +158,7 @@ static int refuse_suspects(struct copying *c, struct db *db, struct err *err)
     _cleanup_free_ char *text = strv_join(&rules, "\n    ");
     err_set(err, ERR_CONFIG, "%zu column%s personal, and no rule masks %s", suspects.n,
             suspects.n == 1 ? " looks" : "s look", suspects.n == 1 ? "it" : "them");
-    err->detail =
+    err->trace =
         xasprintf("%s\nin belay.yaml, with keep for what is nobody's:\nmask:\n    %s", list, text);
     return -1;
 }
@@ -218,7 +218,7 @@ int copy_must_equal(const struct load *l, const struct backup_engine *e, struct 
     if (!problems.n)
         return 0;
     err_set(err, ERR_ENV, "the copy is not what was read");
-    err->trace = strv_join(&problems, "\n");
+    err->detail = strv_join(&problems, "\n");
     return -1;
 }
 
