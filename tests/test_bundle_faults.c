@@ -72,12 +72,33 @@ WRAP(int, mkostemp64, (char *path, int flags), (path, flags), false, NULL);
 WRAP(int, renameat2, (int a, const char *from, int b, const char *to, unsigned flags),
      (a, from, b, to, flags), false, NULL);
 
+/* The mode is there only when a file is made, and harmless otherwise. */
+int __real_open64(const char *path, int flags, mode_t mode);
+int __wrap_open64(const char *path, int flags, mode_t mode);
+int __wrap_open64(const char *path, int flags, mode_t mode)
+{
+    return fails(false, NULL) ? -1 : __real_open64(path, flags, mode);
+}
+
 /* ---- SQLite's own calls ---- */
 
 static ssize_t (*sqlite_write)(int, const void *, size_t);
 static ssize_t (*sqlite_read)(int, void *, size_t);
 static ssize_t (*sqlite_pwrite)(int, const void *, size_t, off_t);
 static ssize_t (*sqlite_pread)(int, void *, size_t, off_t);
+
+static int (*sqlite_open_file)(const char *, int, int);
+static int (*sqlite_truncate)(int, off_t);
+
+static int fault_open(const char *path, int flags, int mode)
+{
+    return fails(false, NULL) ? -1 : sqlite_open_file(path, flags, mode);
+}
+
+static int fault_truncate(int fd, off_t size)
+{
+    return fails(false, NULL) ? -1 : sqlite_truncate(fd, size);
+}
 
 static ssize_t fault_write(int fd, const void *p, size_t n)
 {
@@ -112,6 +133,8 @@ static void replace_call(const char *name, void *saved, void *with)
 
 static void wrap_sqlite(void)
 {
+    replace_call("open", &sqlite_open_file, (void *)fault_open);
+    replace_call("ftruncate", &sqlite_truncate, (void *)fault_truncate);
     replace_call("write", &sqlite_write, (void *)fault_write);
     replace_call("read", &sqlite_read, (void *)fault_read);
     replace_call("pwrite64", &sqlite_pwrite, (void *)fault_pwrite);
