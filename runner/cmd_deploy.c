@@ -13,10 +13,10 @@
 #include "harness/base/clock.h"
 #include "runner/check.h"
 #include "runner/checked.h"
-#include "runner/cli.h"
+#include "runner/cli_report.h"
 #include "runner/expectation.h"
 #include "runner/interrupt.h"
-#include "runner/report.h"
+#include "runner/report_deploy.h"
 #include "runner/terminal.h"
 #include "runner/verbs.h"
 
@@ -55,107 +55,54 @@ static int exit_for(enum deploy_outcome o)
     return EXIT_CLEAN;
 }
 
-static const char *outcome_name(enum deploy_outcome o)
+static struct report_options options_for(const struct cli *cli, const struct output *to, int code,
+                                         struct str *command)
 {
-    static const char *const names[] = {[DEPLOY_OUTCOME_NOTHING] = "nothing",
-                                        [DEPLOY_OUTCOME_DONE] = "done",
-                                        [DEPLOY_OUTCOME_RESTORED] = "restored",
-                                        [DEPLOY_OUTCOME_STUCK] = "stuck",
-                                        [DEPLOY_OUTCOME_LOCKED] = "locked"};
-    return names[o];
+    struct report_options o = cli_report_options(cli, to, code);
+    if (!command->len)
+        cli_reproduce(cli, NULL, command);
+    o.command = str_get(command);
+    return o;
 }
 
-static const char *or_base(const char *revisions)
+/* Where text is read on a terminal, what failed and was done about it goes to stderr. */
+static void tell(const struct deploy_report *r)
 {
-    return revisions && *revisions ? revisions : "base";
-}
-
-static void print_result(const struct database *d, struct deploy_result *r)
-{
-    const struct deploy_entry *e = &r->entry;
-    bool bad = r->outcome == DEPLOY_OUTCOME_RESTORED || r->outcome == DEPLOY_OUTCOME_STUCK;
+    _cleanup_str_ struct str story = {0};
+    if (err_is_set(r->failure)) {
+        error_print(r->failure);
+        if (r->failure->trace)
+            error_print_trace(r->failure);
+    }
+    report_deploy_story(r, &story);
     fflush(stdout);
-    if (bad) {
-        error_print(&r->failure);
-        if (r->failure.trace)
-            error_print_trace(&r->failure);
-    }
-    for (size_t i = 0; i < r->words.n; i++) {
-        _cleanup_free_ char *text = text_printable(r->words.v[i]);
-        fprintf(stderr, "  %s\n", text);
-    }
-    switch (r->outcome) {
-    case DEPLOY_OUTCOME_NOTHING:
-        printf("nothing to deploy: %s is at %s\n", d->shown, or_base(e->from));
-        break;
-    case DEPLOY_OUTCOME_DONE:
-        printf("deployed %s: %s -> %s\n", d->shown, or_base(e->from), or_base(e->to));
-        break;
-    case DEPLOY_OUTCOME_RESTORED:
-        printf("%s is back at %s, proved equal to what it was\n", d->shown, or_base(e->from));
-        break;
-    case DEPLOY_OUTCOME_STUCK:
-        printf("%s needs a person: it is neither proved old nor complete\n", d->shown);
-        break;
-    case DEPLOY_OUTCOME_LOCKED:
-        fprintf(stderr, "another deploy of %s holds the lock: %s\n", d->shown, r->holder);
-        break;
-    }
-    if (e->bundle && r->outcome != DEPLOY_OUTCOME_NOTHING)
-        printf("bundle: %s\n", e->bundle);
-    for (size_t i = 0; i < r->nphases; i++)
-        printf("%s%s %.1f s%s", i ? ", " : "", r->phases[i].name, r->phases[i].seconds,
-               i + 1 == r->nphases ? "\n" : "");
+    fputs(str_get(&story), stderr);
 }
 
-static json_t *entry_json(const struct deploy_entry *e)
+static int write_reports(const struct cli *cli, const struct outputs *outputs,
+                         const struct deploy_report *r, int code, struct err *err)
 {
-    json_t *j = json_object();
-    json_object_set_new(j, "id", json_integer(e->id));
-    json_object_set_new(j, "state", json_string(deploy_state_name(e->state)));
-    json_object_set_new(j, "database", report_string(e->database));
-    json_object_set_new(j, "from", report_string(e->from));
-    json_object_set_new(j, "to", report_string(e->to));
-    json_object_set_new(j, "bundle", report_string(e->bundle));
-    json_object_set_new(j, "twin", report_string(e->twin));
-    json_object_set_new(j, "rung", report_string(e->rung));
-    json_object_set_new(j, "evidence", report_string(e->evidence));
-    json_object_set_new(j, "message", report_string(e->message));
-    json_object_set_new(j, "host", report_string(e->host));
-    json_object_set_new(j, "pid", json_integer(e->pid));
-    json_object_set_new(j, "started", report_string(e->started));
-    json_object_set_new(j, "finished", report_string(e->finished));
-    return j;
-}
-
-/* outcome: outcome_name(), or "aborted" when there is none. */
-static int print_result_json(const struct deploy_result *r, const char *outcome,
-                             const struct err *failure, int code, struct err *err)
-{
-    json_t *j = json_object(), *words = json_array(), *phases = json_object();
-    for (size_t i = 0; i < r->words.n; i++)
-        json_array_append_new(words, report_string(r->words.v[i]));
-    for (size_t i = 0; i < r->nphases; i++)
-        json_object_set_new(phases, r->phases[i].name, json_real(r->phases[i].seconds));
-    json_object_set_new(j, "outcome", json_string(outcome));
-    json_object_set_new(j, "exit_code", json_integer(code));
-    json_object_set_new(j, "deploy", entry_json(&r->entry));
-    json_object_set_new(j, "failure", report_string(failure->message));
-    json_object_set_new(j, "file", report_string(failure->file));
-    json_object_set_new(j, "line", failure->line ? json_integer(failure->line) : json_null());
-    json_object_set_new(j, "hint", report_string(failure->hint));
-    json_object_set_new(j, "details", report_string(failure->trace));
-    json_object_set_new(j, "holder", report_string(r->holder));
-    json_object_set_new(j, "exported", report_string(r->exported));
-    json_object_set_new(j, "words", words);
-    json_object_set_new(j, "seconds", phases);
-    return verb_print_json("belay-deploy", j, err);
+    _cleanup_str_ struct str command = {0};
+    for (size_t i = 0; i < outputs->n; i++) {
+        const struct output *to = &outputs->v[i];
+        struct report_options o = options_for(cli, to, code, &command);
+        _cleanup_str_ struct str out = {0};
+        if (str_eq(to->format, "text") && to->path)
+            report_deploy_failure(r, &out);
+        else if (str_eq(to->format, "text") && !r->aborted)
+            tell(r);
+        report_deploy_find(to->format)(r, &o, &out);
+        if (output_write(to->path, str_get(&out), err) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 /* ---- deploy ---- */
 
 /* What deploy and recover both need. */
 struct guarded {
+    struct outputs outputs;
     struct database database;
     struct expectation expected;
     struct strv probes;
@@ -170,6 +117,7 @@ static void guarded_release(struct guarded *g)
     strv_release(&g->probes);
     expectation_release(&g->expected);
     database_release(&g->database);
+    outputs_release(&g->outputs);
 }
 
 /* g is zero, and stays where it is. */
@@ -178,7 +126,8 @@ static int guarded_init(struct guarded *g, const struct cli *cli, struct err *er
     struct database *d = &g->database;
     struct strv *probes = &g->probes;
     const struct settings *s = &cli->settings;
-    if (database_need(cli, d, err) < 0)
+    if (outputs_plan(s, &g->outputs, err) < 0 || cli_check_formats(cli, &g->outputs, err) < 0 ||
+        database_need(cli, d, err) < 0)
         return -1;
     const char *lost = settings_get(s, OPT_LOST_WRITES);
     const struct config *c = &cli->config;
@@ -232,87 +181,49 @@ static int guarded_init(struct guarded *g, const struct cli *cli, struct err *er
     return 0;
 }
 
-static char *size_text(uint64_t bytes)
+static int write_plan(const struct cli *cli, const struct guarded *g,
+                      const struct deploy_plan *plan, const struct err *against, struct err *err)
 {
-    return bytes < 10 << 20 ? xasprintf("%llu kB", (unsigned long long)(bytes + 1023) >> 10)
-                            : xasprintf("%llu MB", (unsigned long long)bytes >> 20);
-}
-
-static int plan_sql(const struct database *d, const struct deploy_plan *p, char **ret,
-                    struct err *err)
-{
-    struct revisions list = p->list;
+    const struct database *d = &g->database;
+    _cleanup_free_ char *sql = NULL;
+    _cleanup_err_ struct err why = {0};
+    struct revisions list = plan->list;
     list.complete = false;
-    return source_sql(d->source, d->engine, &list, STEP_UP, ret, err);
-}
-
-static void print_plan(const struct database *d, const struct deploy_options *o,
-                       const struct deploy_plan *p)
-{
-    printf("database   %s\nat         %s\nto         %s\nbundles    %s\n", d->shown,
-           or_base(p->from), or_base(p->to), o->dir);
-    for (size_t i = 0; i < p->list.n; i++) {
-        const struct revision *r = p->list.v[i];
-        _cleanup_free_ char *id = text_printable(r->id), *title = text_printable(r->title);
-        printf("%s%s %s%s\n", i ? "           " : "pending    ", id, title,
-               r->down_file ? "" : "  (no downgrade)");
+    if (list.n)
+        source_sql(d->source, d->engine, &list, STEP_UP, &sql, &why);
+    const struct plan_report r = {
+        .database = d->shown,
+        .project = source_dir(d->source),
+        .engine = d->engine->name,
+        .dir = g->options.dir,
+        .plan = plan,
+        .sql = sql,
+        .no_sql = why.message,
+        .against = against,
+    };
+    int code = against->code == ERR_SOURCE ? EXIT_FINDINGS : exit_code_for(against->code);
+    _cleanup_str_ struct str command = {0};
+    for (size_t i = 0; i < g->outputs.n; i++) {
+        const struct output *to = &g->outputs.v[i];
+        struct report_options o = options_for(cli, to, code, &command);
+        _cleanup_str_ struct str out = {0};
+        report_plan_find(to->format)(&r, &o, &out);
+        if (output_write(to->path, str_get(&out), err) < 0)
+            return -1;
     }
-    if (!p->list.n) {
-        puts("pending    nothing");
-        return;
-    }
-    _cleanup_free_ char *size = size_text(p->bytes), *bundle = size_text(p->bundle_bytes);
-    printf("size       %s; bundle: about %s in %.0f s, restored in %.0f s (rough)\n", size, bundle,
-           p->bundle_seconds + 0.5, p->restore_seconds + 0.5);
-    _cleanup_free_ char *sql = NULL;
-    _cleanup_err_ struct err why = {0};
-    if (plan_sql(d, p, &sql, &why) < 0)
-        printf("SQL        not known without a database: %s\n", why.message);
-    else
-        printf("SQL\n%s", sql);
-}
-
-static int print_plan_json(const struct database *d, const struct deploy_options *o,
-                           const struct deploy_plan *p, const struct err *against, struct err *err)
-{
-    json_t *j = json_object(), *pending = json_array();
-    for (size_t i = 0; i < p->list.n; i++)
-        json_array_append_new(pending, verb_json(p->list.v[i]));
-    _cleanup_free_ char *sql = NULL;
-    _cleanup_err_ struct err why = {0};
-    plan_sql(d, p, &sql, &why);
-    json_object_set_new(j, "database", report_string(d->shown));
-    json_object_set_new(j, "from", report_string(p->from));
-    json_object_set_new(j, "to", report_string(p->to));
-    json_object_set_new(j, "bundles", report_string(o->dir));
-    json_object_set_new(j, "pending", pending);
-    json_object_set_new(j, "bytes", json_integer((json_int_t)p->bytes));
-    json_object_set_new(j, "bundle_bytes", json_integer((json_int_t)p->bundle_bytes));
-    json_object_set_new(j, "bundle_seconds", json_real(p->bundle_seconds));
-    json_object_set_new(j, "restore_seconds", json_real(p->restore_seconds));
-    json_object_set_new(j, "sql", report_string(sql));
-    json_object_set_new(j, "against", report_string(against->message));
-    json_object_set_new(j, "details", report_string(against->trace));
-    return verb_print_json("belay-deploy-plan", j, err);
+    return 0;
 }
 
 /* What there is to be said against it comes after the plan. */
-static int dry_run(const struct database *d, const struct deploy_options *o, struct err *err)
+static int dry_run(const struct cli *cli, const struct guarded *g, struct err *err)
 {
     struct deploy_plan plan = {0};
-    bool json = false;
-    if (verb_wants_json(d->cli, &json, err) < 0)
-        return -1;
-    int rc = deploy_plan(o, &plan, err);
+    int rc = deploy_plan(&g->options, &plan, err);
     live_clear(); /* before the plan is printed */
-    if (plan.to && json) {
-        _cleanup_err_ struct err lost = {0};
-        if (print_plan_json(d, o, &plan, err, &lost) < 0) {
-            err_move(err, &lost);
-            rc = -1;
-        }
-    } else if (plan.to) {
-        print_plan(d, o, &plan);
+    _cleanup_err_ struct err writing = {0};
+    if (plan.to && write_plan(cli, g, &plan, err, &writing) < 0 && rc == 0) {
+        err_move(err, &writing);
+        rc = -1;
     }
     deploy_plan_release(&plan);
     return rc;
@@ -327,14 +238,28 @@ static int refused(const struct err *err)
     return EXIT_FINDINGS;
 }
 
-/* Nothing was changed. A report tells it, too: r is NULL for a dry run, which has another one. */
-static int not_begun(const struct cli *cli, const struct deploy_result *r, struct err *err)
+static struct deploy_report report_of(const struct cli *cli, const struct guarded *g,
+                                      const struct err *failure)
+{
+    return (struct deploy_report){
+        .command = cli->command->name,
+        .database = g->database.shown,
+        .project = source_dir(g->database.source),
+        .engine = g->database.engine->name,
+        .result = &g->result,
+        .failure = failure,
+    };
+}
+
+/* Nothing was changed. A report tells it, too; a dry run has written its own. */
+static int not_begun(const struct cli *cli, const struct guarded *g, struct err *err)
 {
     int code = err->code == ERR_SOURCE ? EXIT_FINDINGS : exit_code_for(err->code);
-    bool json = false;
     _cleanup_err_ struct err ignored = {0}; /* the first error says more */
-    if (r && verb_wants_json(cli, &json, &ignored) == 0 && json)
-        print_result_json(r, "aborted", err, code, &ignored);
+    struct deploy_report r = report_of(cli, g, err);
+    r.aborted = true;
+    if (!settings_on(&cli->settings, OPT_DRY_RUN))
+        write_reports(cli, &g->outputs, &r, code, &ignored);
     return err->code == ERR_SOURCE ? refused(err) : -1;
 }
 
@@ -386,20 +311,12 @@ static int run_command(struct cli *cli, struct err *err)
     return -1;
 }
 
-static int finish(struct cli *cli, const struct database *d, struct deploy_result *r,
-                  struct err *err)
+static int finish(const struct cli *cli, const struct guarded *g, bool idle, struct err *err)
 {
-    bool json = false;
-    if (verb_wants_json(cli, &json, err) < 0)
-        return -1;
-    if (json) {
-        if (print_result_json(r, outcome_name(r->outcome), &r->failure, exit_for(r->outcome), err) <
-            0)
-            return -1;
-    } else {
-        print_result(d, r);
-    }
-    return exit_for(r->outcome);
+    struct deploy_report r = report_of(cli, g, &g->result.failure);
+    r.idle = idle;
+    int code = exit_for(g->result.outcome);
+    return write_reports(cli, &g->outputs, &r, code, err) < 0 ? -1 : code;
 }
 
 /* Returns the exit code; what belongs to the deploy is released before a command takes over. */
@@ -409,12 +326,11 @@ static int deploy(struct cli *cli, struct err *err)
     if (guarded_init(&g, cli, err) < 0)
         return -1;
     bool dry = settings_on(&cli->settings, OPT_DRY_RUN);
-    int rc = dry ? dry_run(&g.database, &g.options, err)
-                 : deploy_waiting(&g.database, &g.options, &g.result, err);
+    int rc = dry ? dry_run(cli, &g, err) : deploy_waiting(&g.database, &g.options, &g.result, err);
     live_clear();
     if (rc < 0)
-        return not_begun(cli, dry ? NULL : &g.result, err);
-    return dry ? EXIT_CLEAN : finish(cli, &g.database, &g.result, err);
+        return not_begun(cli, &g, err);
+    return dry ? EXIT_CLEAN : finish(cli, &g, false, err);
 }
 
 /* Found out before the upgrade, not after it. */
@@ -445,12 +361,8 @@ int cmd_recover(struct cli *cli, struct err *err)
     int rc = deploy_recover(&g.options, &found, &g.result, err);
     live_clear();
     if (rc < 0)
-        return -1;
-    if (!found && g.result.outcome != DEPLOY_OUTCOME_LOCKED) {
-        printf("nothing to recover: no deploy of %s was cut off\n", g.database.shown);
-        return EXIT_CLEAN;
-    }
-    return finish(cli, &g.database, &g.result, err);
+        return not_begun(cli, &g, err);
+    return finish(cli, &g, !found && g.result.outcome != DEPLOY_OUTCOME_LOCKED, err);
 }
 
 /* ---- status ---- */
@@ -460,7 +372,7 @@ static void print_entry(struct journal *j, const struct deploy_entry *e, bool ve
     bool known = false;
     _cleanup_free_ char *database = text_printable(e->database);
     printf("%lld  %s  %-12s  %s  %s -> %s\n", (long long)e->id, e->started,
-           deploy_state_name(e->state), database, or_base(e->from), or_base(e->to));
+           deploy_state_name(e->state), database, report_or_base(e->from), report_or_base(e->to));
     if (!e->finished) {
         bool alive = deploy_entry_alive(e, &known);
         printf("    %s on %s, process %lld\n",
@@ -503,7 +415,7 @@ int cmd_status(struct cli *cli, struct err *err)
     if (json) {
         json_t *members = json_object(), *array = json_array();
         for (size_t i = 0; i < list.n; i++)
-            json_array_append_new(array, entry_json(&list.v[i]));
+            json_array_append_new(array, report_entry_json(&list.v[i]));
         json_object_set_new(members, "deploys", array);
         return verb_print_json("belay-status", members, err) < 0 ? -1 : EXIT_CLEAN;
     }

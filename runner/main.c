@@ -205,7 +205,7 @@ const struct command commands[] = {
      DATABASE | COMPARE | O(ENGINE) | O(SQL), true},
     {"deploy", cmd_deploy, "[-- COMMAND...]", 0, -1,
      "back up, upgrade, check; put the database back when it fails", deploy_help,
-     DATABASE | COMPARE | DEPLOY | O(DRY_RUN) | O(TO), true},
+     DATABASE | COMPARE | DEPLOY | O(DRY_RUN) | O(OUTPUT) | O(TO), true},
     {"rehearse", cmd_rehearse, "[DIR]", 0, 1,
      "run the pending revisions on a copy of production, measured", rehearse_help,
      COMMON | SOURCE | O(BIG_TABLE) | O(FAIL_ON) | O(FROM) | O(JOBS) | O(KEY) | O(LOCK_TIMEOUT) |
@@ -216,7 +216,7 @@ const struct command commands[] = {
     {"recover", cmd_recover, "", 0, 0, "finish a deploy that was cut off",
      "Ends as the deploy itself would have: complete, or back and proved, or exit 5\n"
      "with what a person must know.\n",
-     DATABASE | COMPARE | DEPLOY, true},
+     DATABASE | COMPARE | DEPLOY | O(OUTPUT), true},
     {"status", cmd_status, "", 0, 0, "show running and past deploys", NULL,
      COMMON | O(BUNDLES) | O(FORMAT), true},
     {"current", cmd_current, "", 0, 0, "show what the database is at",

@@ -17,8 +17,8 @@ void markdown_code(struct str *out, const char *text)
     str_add(out, "</code>");
 }
 
-/* Text between fences that are longer than any row of backticks in it. */
-static void add_fenced(struct str *out, const char *language, const char *text)
+/* The fences are longer than any row of backticks in the text. */
+void markdown_fenced(struct str *out, const char *language, const char *text)
 {
     size_t longest = 2;
     for (const char *p = text; *p; p++) {
@@ -38,6 +38,17 @@ static void add_fenced(struct str *out, const char *language, const char *text)
     str_addf(out, "%s%s\n%s%s\n", str_get(&fence), language, str_get(&shown), str_get(&fence));
 }
 
+static void cut(struct str *s)
+{
+    if (s->len <= FINDING_MAX)
+        return;
+    size_t end = FINDING_MAX; /* a whole character */
+    while (end && ((unsigned char)s->p[end] & 0xc0) == 0x80)
+        end--;
+    s->p[s->len = end] = '\0';
+    str_add(s, "…\n");
+}
+
 static void add_finding(struct str *out, const struct check_result *r, const struct finding *f)
 {
     str_addf(out, "<details><summary>%s <b>%s</b>", report_mark_symbol(report_finding_mark(f)),
@@ -51,14 +62,8 @@ static void add_finding(struct str *out, const struct check_result *r, const str
     str_add(out, "</summary>\n\n");
     _cleanup_str_ struct str lines = {0};
     report_finding_lines(f, &lines);
-    if (lines.len > FINDING_MAX) {
-        size_t end = FINDING_MAX; /* a whole character */
-        while (end && ((unsigned char)lines.p[end] & 0xc0) == 0x80)
-            end--;
-        lines.p[lines.len = end] = '\0';
-        str_add(&lines, "…\n");
-    }
-    add_fenced(out, "diff", str_get(&lines));
+    cut(&lines);
+    markdown_fenced(out, "diff", str_get(&lines));
     str_add(out, "\n</details>\n");
 }
 
@@ -75,11 +80,26 @@ void markdown_findings(struct str *out, const struct check_result *r)
         str_addf(out, "\n… and %zu more findings\n", shown - SHOWN);
 }
 
+void markdown_failure(struct str *out, const struct err *e)
+{
+    _cleanup_(check_result_release) struct check_result r = {0};
+    struct finding *f = result_add_finding(&r, "upgrade-fails", NULL);
+    finding_from_err(f, e);
+    _cleanup_str_ struct str lines = {0};
+    str_addf(&lines, "%s\n", report_message(f));
+    report_finding_circumstances(f, &lines);
+    if (f->trace)
+        str_addf(&lines, "%s\n", f->trace);
+    cut(&lines);
+    markdown_fenced(out, "", str_get(&lines));
+    str_addc(out, '\n');
+}
+
 void markdown_stopped(struct str *out, const struct err *why)
 {
     if (!why)
         return;
     _cleanup_free_ char *text =
         xasprintf("%s%s%s", why->message, why->hint ? "\nhint: " : "", why->hint ? why->hint : "");
-    add_fenced(out, "", text);
+    markdown_fenced(out, "", text);
 }

@@ -143,6 +143,33 @@ void page_folded(struct str *out, const char *summary, const char *text)
     str_add(out, "</details>\n");
 }
 
+static void add_place(struct str *out, const struct finding *f)
+{
+    _cleanup_free_ char *place = report_place(f);
+    if (*place || *f->sqlstate) {
+        str_add(out, "<p class=\"soft\">");
+        page_element(out, "code", NULL, place);
+        if (*f->sqlstate) {
+            str_add(out, " SQLSTATE ");
+            page_text(out, f->sqlstate);
+        }
+        str_add(out, "</p>\n");
+    }
+}
+
+static void add_rest(struct str *out, const struct finding *f)
+{
+    if (f->detail)
+        page_folded(out, "detail", f->detail);
+    if (f->trace)
+        page_folded(out, "trace", f->trace);
+    if (f->hint) {
+        str_add(out, "<p><strong>hint:</strong> ");
+        page_text(out, f->hint);
+        str_add(out, "</p>\n");
+    }
+}
+
 static void add_finding(struct str *out, const struct check_result *r, size_t i)
 {
     const struct finding *f = &r->findings[i];
@@ -158,16 +185,7 @@ static void add_finding(struct str *out, const struct check_result *r, size_t i)
     page_text(out, f->revision ? report_title(r, f->revision) : "the project");
     str_add(out, "</h3>\n");
     page_element(out, "p", NULL, report_message(f));
-    _cleanup_free_ char *place = report_place(f);
-    if (*place || *f->sqlstate) {
-        str_add(out, "<p class=\"soft\">");
-        page_element(out, "code", NULL, place);
-        if (*f->sqlstate) {
-            str_add(out, " SQLSTATE ");
-            page_text(out, f->sqlstate);
-        }
-        str_add(out, "</p>\n");
-    }
+    add_place(out, f);
     if (f->waived_reason) {
         _cleanup_free_ char *reason =
             xasprintf("waived: %s%s%s", f->waived_reason, f->waived_expires ? ", until " : "",
@@ -186,15 +204,7 @@ static void add_finding(struct str *out, const struct check_result *r, size_t i)
     }
     if (f->nchanges)
         str_add(out, f->nchanges > CHANGES_OPEN ? "</ul></details>\n" : "</ul>\n");
-    if (f->detail)
-        page_folded(out, "detail", f->detail);
-    if (f->trace)
-        page_folded(out, "trace", f->trace);
-    if (f->hint) {
-        str_add(out, "<p><strong>hint:</strong> ");
-        page_text(out, f->hint);
-        str_add(out, "</p>\n");
-    }
+    add_rest(out, f);
     str_add(out, "</article>\n");
 }
 
@@ -206,6 +216,64 @@ void page_findings(struct str *out, const struct check_result *r)
     for (size_t i = 0; i < r->nfindings; i++)
         add_finding(out, r, i);
     str_add(out, "</section>\n");
+}
+
+void page_failure(struct str *out, const char *heading, const struct err *e)
+{
+    _cleanup_(check_result_release) struct check_result r = {0};
+    struct finding *f = result_add_finding(&r, "upgrade-fails", NULL);
+    finding_from_err(f, e);
+    str_addf(out, "<section>\n<h2>%s</h2>\n<article class=\"finding error\">\n", heading);
+    page_element(out, "p", NULL, f->message ? f->message : "unknown error");
+    add_place(out, f);
+    if (f->statement)
+        page_element(out, "pre", NULL, f->statement);
+    add_rest(out, f);
+    str_add(out, "</article>\n</section>\n");
+}
+
+void page_term(struct str *out, const char *term, const char *text)
+{
+    str_addf(out, "<dt>%s</dt>", term);
+    page_element(out, "dd", NULL, text);
+    str_addc(out, '\n');
+}
+
+void page_term_list(struct str *out, const struct page_term *terms, size_t n)
+{
+    str_add(out, "<dl>\n");
+    for (size_t i = 0; i < n; i++)
+        page_term(out, terms[i].term, terms[i].text);
+    str_add(out, "</dl>\n");
+}
+
+void page_bar(struct str *out, const char *class, double from, double until, double all,
+              const char *title)
+{
+    double x = all > 0 ? from / all * 100 : 0, width = all > 0 ? (until - from) / all * 100 : 0;
+    x = x < 0 ? 0 : x > 99.4 ? 99.4 : x;
+    width = width < 0.6 ? 0.6 : x + width > 100 ? 100 - x : width;
+    str_add(out, "<svg role=\"img\"><title>");
+    page_text(out, title);
+    str_addf(
+        out,
+        "</title><rect class=\"axis\" y=\"6\" height=\"1\" width=\"100%%\"/>"
+        "<rect class=\"%s\" x=\"%.2f%%\" y=\"1\" height=\"11\" rx=\"1\" width=\"%.2f%%\"/></svg>",
+        class, x, width);
+}
+
+void page_bar_line(struct str *out, const char *item, const char *what, const char *class,
+                   double from, double until, double all)
+{
+    char seconds[32];
+    report_seconds(until - from, seconds, sizeof(seconds));
+    _cleanup_free_ char *title = xasprintf("%s: %s", what, seconds);
+    str_addf(out, "<li%s%s%s><span></span>", item ? " class=\"" : "", item ? item : "",
+             item ? "\"" : "");
+    page_element(out, "span", NULL, what);
+    page_bar(out, class, from, until, all, title);
+    page_element(out, "span", "times", seconds);
+    str_add(out, "</li>\n");
 }
 
 void page_begin(struct str *out, const char *title)

@@ -34,5 +34,21 @@ void page_element(struct str *out, const char *element, const char *class, const
 void page_mark(struct str *out, enum mark mark);
 /* summary is markup, text is not. */
 void page_folded(struct str *out, const char *summary, const char *text);
+/* A section with what an error says. */
+void page_failure(struct str *out, const char *heading, const struct err *e);
+
+/* A list of terms and what they are; term is markup, text is not. */
+struct page_term {
+    const char *term, *text;
+};
+void page_term(struct str *out, const char *term, const char *text);
+void page_term_list(struct str *out, const struct page_term *terms, size_t n);
+
+/* A bar from and until, in seconds, on an axis that is `all` long; what was there is never invisible. */
+void page_bar(struct str *out, const char *class, double from, double until, double all,
+              const char *title);
+/* An item of <ol class="revisions">: what, its bar, how long. item: its class, or NULL. */
+void page_bar_line(struct str *out, const char *item, const char *what, const char *class,
+                   double from, double until, double all);
 
 #endif

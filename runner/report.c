@@ -188,6 +188,11 @@ void report_verdict(const struct check_result *r, const struct report_options *o
 void report_finding_lines(const struct finding *f, struct str *out)
 {
     str_addf(out, "%s %s: %s\n", severity_name(f->severity), f->id->id, report_message(f));
+    report_finding_circumstances(f, out);
+}
+
+void report_finding_circumstances(const struct finding *f, struct str *out)
+{
     _cleanup_free_ char *place = report_place(f);
     if (*place)
         str_addf(out, "at %s\n", place);

@@ -96,6 +96,8 @@ void report_work(const struct check_result *r, const char *separator, struct str
 void report_verdict(const struct check_result *r, const struct report_options *o, struct str *out);
 /* A finding as plain lines of any bytes, whole; each ends in a newline. */
 void report_finding_lines(const struct finding *f, struct str *out);
+/* The same without its first line. */
+void report_finding_circumstances(const struct finding *f, struct str *out);
 /* Text for XML 1.0 and HTML: what they cannot hold is replaced or left out. In an attribute newlines
  * are kept as references. */
 void report_xml(struct str *out, const char *text, bool attribute);

@@ -31,7 +31,7 @@ static double slowest(const struct check_result *r)
     return max;
 }
 
-static void page_bar(struct str *out, const char *class, int y, double seconds, double max)
+static void add_bar(struct str *out, const char *class, int y, double seconds, double max)
 {
     if (seconds <= 0)
         return;
@@ -72,8 +72,8 @@ static void add_revision(struct str *out, const struct revision_result *rev, int
     str_add(out, "<svg role=\"img\" aria-label=\"");
     report_xml(out, str_get(&times), true);
     str_add(out, "\">");
-    page_bar(out, "up", 1, rev->up_seconds, max);
-    page_bar(out, "down", 8, rev->down_seconds, max);
+    add_bar(out, "up", 1, rev->up_seconds, max);
+    add_bar(out, "down", 8, rev->down_seconds, max);
     str_add(out, "</svg>");
     page_element(out, "span", "times", str_get(&times));
     str_add(out, "</li>\n");

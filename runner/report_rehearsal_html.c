@@ -62,13 +62,6 @@ static void add_header(struct str *out, const struct rehearsal *r, const struct 
 
 /* ---- the copy ---- */
 
-static void add_term(struct str *out, const char *term, const char *text)
-{
-    page_element(out, "dt", NULL, term);
-    page_element(out, "dd", NULL, text);
-    str_addc(out, '\n');
-}
-
 static void add_copy(struct str *out, const struct rehearsal *r)
 {
     const struct rehearsal_basis *b = &r->basis;
@@ -77,51 +70,21 @@ static void add_copy(struct str *out, const struct rehearsal *r)
     _cleanup_free_ char *from = report_copied_from(b), *on = report_run_on(r),
                         *sizes = report_sizes(b);
     str_add(out, "<section>\n<h2>The copy</h2>\n<dl>\n");
-    add_term(out, "copy of", from);
+    page_term(out, "copy of", from);
     for (size_t i = 0; i < b->read.n; i++)
-        add_term(out, "read", b->read.v[i]);
-    add_term(out, "run on", on);
-    add_term(out, "sizes", sizes);
+        page_term(out, "read", b->read.v[i]);
+    page_term(out, "run on", on);
+    page_term(out, "sizes", sizes);
     for (size_t i = 0; i < b->limits.n; i++)
-        add_term(out, "cannot show", b->limits.v[i]);
+        page_term(out, "cannot show", b->limits.v[i]);
     str_add(out, "</dl>\n</section>\n");
 }
 
 /* ---- bars ---- */
 
-/* From and until in seconds, on an axis that is `all` long; what was there is never invisible. */
-static void add_bar(struct str *out, const char *class, double from, double until, double all,
-                    const char *title)
-{
-    double x = all > 0 ? from / all * 100 : 0, width = all > 0 ? (until - from) / all * 100 : 0;
-    x = x < 0 ? 0 : x > 99.4 ? 99.4 : x;
-    width = width < 0.6 ? 0.6 : x + width > 100 ? 100 - x : width;
-    str_add(out, "<svg role=\"img\"><title>");
-    page_text(out, title);
-    str_addf(
-        out,
-        "</title><rect class=\"axis\" y=\"6\" height=\"1\" width=\"100%%\"/>"
-        "<rect class=\"%s\" x=\"%.2f%%\" y=\"1\" height=\"11\" rx=\"1\" width=\"%.2f%%\"/></svg>",
-        class, x, width);
-}
-
 static const char *lock_class(const struct measured_lock *l)
 {
     return l->blocks == LOCK_BLOCKS_READS ? "reads" : "writes";
-}
-
-/* A line of a list of bars: what, the bar, how long. */
-static void add_bar_line(struct str *out, const char *what, const char *class, double from,
-                         double until, double all)
-{
-    char seconds[32];
-    report_seconds(until - from, seconds, sizeof(seconds));
-    _cleanup_free_ char *title = xasprintf("%s: %s", what, seconds);
-    str_add(out, "<li><span></span>");
-    page_element(out, "span", NULL, what);
-    add_bar(out, class, from, until, all, title);
-    page_element(out, "span", "times", seconds);
-    str_add(out, "</li>\n");
 }
 
 static void add_timeline(struct str *out, const struct rehearsal *r)
@@ -153,7 +116,7 @@ static void add_timeline(struct str *out, const struct rehearsal *r)
         }
         char seconds[32];
         report_seconds(up->seconds, seconds, sizeof(seconds));
-        add_bar(out, "up", at, at + up->seconds, all, seconds);
+        page_bar(out, "up", at, at + up->seconds, all, seconds);
         page_element(out, "span", "times", seconds);
         str_add(out, "</li>\n");
         for (size_t k = 0; k < up->measures.nlocks; k++) {
@@ -161,7 +124,7 @@ static void add_timeline(struct str *out, const struct rehearsal *r)
             if (l->blocks == LOCK_BLOCKS_NOTHING)
                 continue;
             _cleanup_free_ char *what = xasprintf("%s %s", l->kind, l->relation);
-            add_bar_line(out, what, lock_class(l), at + l->from, at + l->until, all);
+            page_bar_line(out, "part", what, lock_class(l), at + l->from, at + l->until, all);
         }
         at += up->seconds;
     }
@@ -200,7 +163,7 @@ static void add_statements(struct str *out, const struct measures *m)
 static void add_fact(struct str *out, const char *label, char *text)
 {
     _cleanup_free_ char *owned = text;
-    add_term(out, label, owned);
+    page_term(out, label, owned);
 }
 
 static void add_facts(struct str *out, const struct measures *m)
@@ -214,7 +177,7 @@ static void add_facts(struct str *out, const struct measures *m)
     for (size_t i = 0; i < m->nrewrites; i++)
         add_fact(out, "rewritten", report_rewrite(&m->rewrites[i]));
     for (size_t i = 0; i < m->ninvalid; i++)
-        add_term(out, "invalid index", m->invalid_indexes[i]);
+        page_term(out, "invalid index", m->invalid_indexes[i]);
     add_fact(out, "room", report_room(m));
     str_add(out, "</dl>\n");
 }
