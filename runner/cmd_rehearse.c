@@ -7,9 +7,8 @@
 #include "harness/engine/scratch.h"
 #include "harness/engine/sqlite_extension.h"
 #include "runner/check.h"
-#include "runner/cli.h"
+#include "runner/cli_report.h"
 #include "runner/interrupt.h"
-#include "runner/output.h"
 #include "runner/project.h"
 #include "runner/report_rehearsal.h"
 #include "runner/transfer.h"
@@ -160,20 +159,15 @@ static int write_reports(const struct cli *cli, const struct outputs *outputs,
                          const struct rehearsal *r, const struct err *stopped, int code,
                          struct err *err)
 {
-    const struct settings *s = &cli->settings;
+    _cleanup_str_ struct str command = {0};
+    cli_reproduce(cli, NULL, &command);
     for (size_t i = 0; i < outputs->n; i++) {
         const struct output *to = &outputs->v[i];
         if (!r->from && str_eq(to->format, "text"))
             continue; /* it did not begin: the error says all */
-        struct report_options o = {
-            .terminal = to->path ? (struct terminal){.utf8 = true, .width = 80}
-                                 : terminal_for(stdout, settings_get(s, OPT_COLOR)),
-            .verbose = settings_on(s, OPT_VERBOSE),
-            .quiet = settings_on(s, OPT_QUIET),
-            .fail_on = settings_fail_on(s),
-            .exit_code = code,
-            .stopped = stopped,
-        };
+        struct report_options o = cli_report_options(cli, to, code);
+        o.stopped = stopped;
+        o.command = str_get(&command);
         _cleanup_str_ struct str out = {0};
         report_rehearsal_find(to->format)(r, &o, &out);
         if (output_write(to->path, str_get(&out), err) < 0)
@@ -182,21 +176,11 @@ static int write_reports(const struct cli *cli, const struct outputs *outputs,
     return 0;
 }
 
-static int check_formats(const struct outputs *outputs, struct err *err)
-{
-    for (size_t i = 0; i < outputs->n; i++)
-        if (!report_rehearsal_find(outputs->v[i].format)) {
-            err_set(err, ERR_USAGE, "a rehearsal has no report in the format %s",
-                    outputs->v[i].format);
-            return err_hint(err, "text, json, html and markdown are there");
-        }
-    return 0;
-}
-
 int cmd_rehearse(struct cli *cli, struct err *err)
 {
     _cleanup_(outputs_release) struct outputs outputs = {0};
-    if (outputs_plan(&cli->settings, &outputs, err) < 0 || check_formats(&outputs, err) < 0)
+    if (outputs_plan(&cli->settings, &outputs, err) < 0 ||
+        cli_check_formats(cli, &outputs, err) < 0)
         return -1;
     _cleanup_(rehearsal_release) struct rehearsal r = {0};
     int rc = rehearse(cli, &r, err);
