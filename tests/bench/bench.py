@@ -19,6 +19,7 @@ import tempfile
 
 from bench_alembic import bench_alembic
 from bench_backup import bench_backup
+from bench_copy import bench_copy
 from bench_deploy import bench_deploy
 from bench_rows import bench_rows
 from measure import Sample, in_turn, peak, ratio, run, seconds
@@ -238,7 +239,8 @@ def main():
     parser.add_argument("--revisions", type=int, default=300)
     parser.add_argument("--many", type=int, default=3000)
     parser.add_argument("--no-dbmate", action="store_true")
-    parser.add_argument("--only", choices=("sql", "rows", "alembic", "backup", "deploy"))
+    parser.add_argument("--only", choices=("sql", "rows", "alembic", "backup", "copy",
+                                           "deploy"))
     parser.add_argument("--megabytes", type=int, default=1100, help="of the databases backed up")
     args = parser.parse_args()
     # a terminated benchmark stops what it runs and removes its folder, too
@@ -259,6 +261,8 @@ def main():
                 bench_alembic(bench)
             if args.only in (None, "backup"):
                 bench_backup(bench)
+            if args.only in (None, "copy"):
+                bench_copy(bench)
             if args.only in (None, "deploy"):
                 bench_deploy(bench)
 
