@@ -16,7 +16,7 @@ packages_test=(
     check libasan8 libubsan1 valgrind libc6-dbg libxml2-utils clang-format shellcheck
     python3 python3-yaml procps
     alembic python3-psycopg2 python3-asyncpg python3-aiosqlite
-    pgbouncer python3-django sqlite3 zstd
+    pgbouncer python3-django sqlite3 zstd chromium
 )
 
 # Fuzzing it: libFuzzer is clang's.
