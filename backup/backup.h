@@ -81,6 +81,13 @@ struct restore_options {
     const char *url; /* of the database that shall hold it: existing, empty or new */
     bool no_owner;   /* PostgreSQL: leave owners and privileges out, and need none of the roles */
     int jobs;
+    /*
+     * Called when what was loaded, at that URL, is proved and about to take the place; or NULL. SQLite: `replaced` is
+     * the URL of a copy of the old content, to which nobody can have added anything when it is replaced; called again
+     * where that had to be made anew. NULL on PostgreSQL. -1: nothing is replaced.
+     */
+    int (*before)(void *data, const char *loaded, const char *replaced, struct err *err);
+    void *before_data;
     struct backup_control control;
 };
 

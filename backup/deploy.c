@@ -320,8 +320,8 @@ static int resume(struct deploy *d, struct err *err)
         tell_hook(d, "aborted"); /* whether \"before\" had run nobody knows */
         return 0;
     }
-    if (open_old(d, err) < 0 || resume_plan(d, err) < 0 || deploy_ours_read(d, err) < 0 ||
-        deploy_ours_end(d, err) < 0)
+    if (open_old(d, err) < 0 || resume_plan(d, err) < 0 || deploy_ours_end(d, err) < 0 ||
+        deploy_ours_read(d, err) < 0)
         return -1;
     if (e->state == DEPLOY_UPGRADING) {
         /* the last step may have been committed, and only the word of it be missing */
@@ -367,7 +367,10 @@ void deploy_release(struct deploy *d)
     revisions_release(&d->list);
     strv_release(&d->invalid_before);
     strv_release(&d->ours.names);
-    strv_release(&d->exported);
+    strv_release(&d->transactions);
+    db_close(d->observer);
+    free(d->seen);
+    free(d->seen_meanwhile);
     free(d->session);
     free(d->fenced);
     deploy_url_release(d);

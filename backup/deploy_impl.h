@@ -25,9 +25,14 @@ struct deploy {
     struct revisions targets, list;
     struct step_touched ours; /* what the steps of this deploy committed to */
     uint64_t horizon;         /* PostgreSQL: transactions before it are in the bundle; 0: unknown */
-    bool refused;             /* it was said why nothing goes back to the rows of a copy */
-    struct strv exported;     /* files with rows of others */
-    char *session;            /* the migrator's, as noted in the journal; or NULL */
+    bool alone; /* PostgreSQL: nobody else had committed anything when the last step ended */
+    struct db *observer;  /* SQLite: looks at the file since before the bundle */
+    char *seen;           /* what it said last; NULL: others have written, or nobody knows */
+    char *seen_meanwhile; /* while the migrator was watching as well */
+    struct strv
+        transactions; /* PostgreSQL: of the deploy's own since then, as far as they are known */
+    bool refused;     /* it was said why nothing goes back to the rows of a copy */
+    char *session;    /* the migrator's, as noted in the journal; or NULL */
     struct strv invalid_before; /* constraints and indexes, as check_valid() words them */
 };
 
@@ -64,9 +69,7 @@ int deploy_drop_version_tables(const struct deploy *d, struct err *err);
  * only where the schema and the revisions are the old ones. */
 int deploy_compare_old(const struct deploy *d, bool everything, struct deploy_differences *ret,
                        struct err *err);
-/* PostgreSQL: the tables whose rows are not the old ones, in the database of that URL; without version tables. */
-int deploy_other_rows(const struct deploy *d, const char *url, struct strv *ret_tables,
-                      struct err *err);
+bool deploy_is_version_table(const struct deploy *d, const char *name);
 /* What is applied now; in a session that is closed again. *ret_tracked (may be NULL): there is a version
  * table; without one nothing is applied. */
 int deploy_current(const struct deploy *d, struct revisions *ret, struct strv *ret_unknown,
@@ -85,21 +88,48 @@ int deploy_steps(struct deploy *d, const struct revisions *list, enum step_direc
 int deploy_ours_add(struct deploy *d, const struct step_touched *touched, struct err *err);
 /* Before the bundle is taken: what is written from now on may not be in it. */
 int deploy_ours_horizon(struct deploy *d, struct err *err);
+/* For migrator_on_transaction(): data is the deploy. */
+int deploy_ours_transaction(void *data, const char *number, struct err *err);
 /* The session that the next step runs in, noted before. */
 int deploy_ours_session(struct deploy *d, struct migrator *m, struct err *err);
-/* What a deploy that was cut off has noted. */
+/* What a deploy that was cut off has noted, once its sessions have ended. */
 int deploy_ours_read(struct deploy *d, struct err *err);
 /* Ends the sessions of its steps, wherever they still run: a statement goes on when its belay is gone, and would
  * commit later. */
 int deploy_ours_end(struct deploy *d, struct err *err);
+/* SQLite: around what the deploy itself writes through m, which is open already. */
+void deploy_ours_begin(struct deploy *d, struct migrator *m);
+void deploy_ours_done(struct deploy *d, struct migrator *m);
+/* SQLite: what has changed since the last look was the deploy's own doing: where there was no version table before. */
+void deploy_ours_expect(struct deploy *d);
+/* SQLite: whether nobody else has written to the file since deploy_ours_horizon(); false when that is not known. */
+bool deploy_ours_alone(struct deploy *d);
 /* Waits, with patience, for a server that is away, and has the lock again. */
 int deploy_reach(struct deploy *d, struct err *err);
 
-/* ---- deploy_export.c ---- */
+/* ---- deploy_lost.c: what others committed since the bundle was taken ---- */
 
-/* PostgreSQL: writes the rows of the database of that URL that are newer than the bundle to files beside it, of
- * tables that differ. */
-int deploy_export(struct deploy *d, const char *url, struct err *err);
+struct deploy_lost {
+    struct strv others;    /* for people, a line each: certainly of others */
+    struct strv undecided; /* where the deploy's own writes may hide those of others */
+    struct strv tables;    /* to be compared row by row; with those that only one side has */
+    struct digest_set now; /* what the failed database holds */
+};
+void deploy_lost_release(struct deploy_lost *l);
+bool deploy_lost_any(const struct deploy_lost *l);
+/* Whenever steps have run: remembers whether nobody else had committed anything yet. */
+void deploy_lost_after_steps(struct deploy *d);
+/* failed: a session on the database that is to be given up. */
+int deploy_find_lost(struct deploy *d, struct db *failed, struct deploy_lost *ret, struct err *err);
+
+/* ---- deploy_export.c: the same, row by row ---- */
+
+/*
+ * Writes SQL that brings the rows of others into the old state, to files in BUNDLE.lost; docs/deploy.md says how they
+ * look. old: a session on a database in the old state, which nobody else uses.
+ */
+int deploy_export(struct deploy *d, const struct deploy_lost *lost, struct db *old,
+                  struct db *failed, struct err *err);
 
 /* ---- deploy_fence.c: nobody but the deploy is on the database ---- */
 
@@ -125,8 +155,8 @@ char *deploy_maintenance_url(const struct deploy *d, struct err *err);
 
 /* Nothing when it was not asked for. ERR_ENV when others use the database. */
 int deploy_twin_make(struct deploy *d, struct err *err);
-/* In the place of the database, which becomes *ret_kept, owned by the caller. */
-int deploy_twin_swap(struct deploy *d, char **ret_kept, struct err *err);
+/* In the place of the database, which is fenced off. */
+int deploy_twin_swap(struct deploy *d, struct err *err);
 /* When it is not needed any more; also one that was being made. A failure is a word. */
 void deploy_twin_drop(struct deploy *d);
 

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "backup/backup.h"
-#include "harness/engine/url.h"
 
 enum { DIFFERENCES_KEPT = 20, RUNG_TRIES = 5 };
 
@@ -64,129 +63,136 @@ static int rung_downgrade(struct deploy *d, bool *ret_tried, struct err *err)
     return 0;
 }
 
-/*
- * Whether somebody else wrote since the bundle was taken, as far as it can be told. Where rows of a table differ that
- * the upgrade wrote to as well, nobody can say whose they are.
- */
-static int others_wrote(struct deploy *d, struct strv *ret, struct err *err)
-{
-    _cleanup_(deploy_differences_release) struct deploy_differences l = {0};
-    if (deploy_compare_old(d, true, &l, err) < 0)
-        return -1;
-    for (size_t i = 0; i < l.others.n; i++)
-        strv_add(ret, l.others.v[i]);
-    for (size_t i = 0; i < l.ours.n && !d->o->fence; i++)
-        strv_add(ret, l.ours.v[i]);
-    return 0;
-}
+/* ---- going back to the rows of a copy ---- */
 
-static char *url_of_database(const struct deploy *d, const char *name, struct err *err)
+static void refuse(struct deploy *d, const struct deploy_lost *lost, struct err *err)
 {
-    _cleanup_conninfo_ struct conninfo c = {0};
-    if (conninfo_parse(d->url, &c, err) < 0)
-        return NULL;
-    conninfo_set(&c, "dbname", name);
-    return conninfo_url(&c);
-}
-
-/* What was committed after the last look and before the swap; in the database that was put aside, where nobody
- * writes any more. */
-static void export_late(struct deploy *d)
-{
-    _cleanup_err_ struct err err = {0};
-    _cleanup_free_ char *url = url_of_database(d, d->entry->evidence, &err);
-    if (!url || deploy_export(d, url, &err) < 0)
-        deploy_say(
-            d, "rows that others wrote meanwhile are in %s alone, and could not be exported: %s",
-            d->entry->evidence, err.message);
-    else if (d->result->exported)
-        deploy_say(d, "rows that others wrote since the bundle was taken are in %s",
-                   d->result->exported);
-    if (url)
-        explicit_bzero(url, strlen(url));
-}
-
-/* Before a rung that goes back to the rows of a copy. */
-static int may_go_back(struct deploy *d, bool *ret, struct err *err)
-{
-    bool postgres = d->o->engine == &engine_postgres;
-    _cleanup_strv_ struct strv others = {0};
-    if (d->o->lost_writes == LOST_WRITES_STOP && others_wrote(d, &others, err) < 0)
-        return -1;
-    if (others.n && !d->refused) {
-        _cleanup_free_ char *list = strv_join(&others, "; ");
-        d->refused = true;
-        deploy_say(d,
-                   "not restored: rows may have been written since the bundle was taken, and would "
-                   "be lost (%s). \"belay recover --lost-writes=export\" writes them to files and "
-                   "goes back",
-                   list);
+    _cleanup_str_ struct str text = {0};
+    if (lost->others.n) {
+        _cleanup_free_ char *list = strv_join(&lost->others, "; ");
+        str_addf(&text, "others have written since the bundle was taken, which would be lost (%s)",
+                 list);
     }
-    if (others.n)
-        return 0;
-    if (postgres && d->o->lost_writes == LOST_WRITES_EXPORT && deploy_export(d, d->url, err) < 0)
-        return -1;
-    *ret = true;
-    return deploy_lock_confirm(d->lock, err);
+    if (lost->undecided.n) {
+        _cleanup_free_ char *list = strv_join(&lost->undecided, "; ");
+        str_addf(&text, "%swhether others have written %s cannot be told (%s)",
+                 text.len ? "; " : "", lost->others.n ? "more" : "since the bundle was taken",
+                 list);
+    }
+    d->refused = true;
+    err_set(err, ERR_SOURCE,
+            "%s. \"belay recover --lost-writes=export\" writes it to files and goes back",
+            str_get(&text));
 }
 
-/* kept: the failed database, where there was one; drop: how to remove it. */
+/*
+ * Whether the policy lets the database be given up. old: one in the old state, for the export; NULL: it is not there
+ * yet, and only what stands in the way is looked for.
+ */
+static int may_go_back(struct deploy *d, const char *url, const char *old_url, struct err *err)
+{
+    _cleanup_(deploy_lost_release) struct deploy_lost lost = {0};
+    _cleanup_db_ struct db *failed = NULL, *old = NULL;
+    enum lost_writes policy = d->o->lost_writes;
+    if (policy == LOST_WRITES_ACCEPT || (policy == LOST_WRITES_EXPORT && !old_url))
+        return 0;
+    if (db_open(d->o->engine, url, DB_OPEN_READONLY, &failed, err) < 0 ||
+        deploy_find_lost(d, failed, &lost, err) < 0)
+        return -1;
+    if (!deploy_lost_any(&lost))
+        return 0;
+    if (policy == LOST_WRITES_STOP) {
+        refuse(d, &lost, err);
+        return -1;
+    }
+    return db_open(d->o->engine, old_url, DB_OPEN_READONLY, &old, err) < 0
+               ? -1
+               : deploy_export(d, &lost, old, failed, err);
+}
+
+/*
+ * What is written from now on would be lost: on PostgreSQL nobody gets in any more until the old state is back, or it
+ * is said that it will not be. SQLite has its own way (restore_sqlite.c).
+ */
+static int give_up(struct deploy *d, struct err *err)
+{
+    /* without keeping anybody out, where that is enough */
+    if (may_go_back(d, d->url, NULL, err) < 0 || deploy_lock_confirm(d->lock, err) < 0)
+        return -1;
+    if (d->o->engine != &engine_postgres || d->fenced)
+        return 0;
+    return deploy_fence_raise(d, err) < 0 ? -1 : may_go_back(d, d->url, NULL, err);
+}
+
+/* Just before the copy, which is at that URL, takes the place. */
+static int before_swap(void *data, const char *loaded, const char *replaced, struct err *err)
+{
+    struct deploy *d = data;
+    if (d->o->engine != &engine_postgres)
+        return may_go_back(d, replaced, loaded, err);
+    /* nobody has been there since give_up() */
+    if (d->o->lost_writes == LOST_WRITES_EXPORT && may_go_back(d, d->url, loaded, err) < 0)
+        return -1;
+    return deploy_fence_leave(d, err);
+}
+
+/* kept: SQLite: the copy of the failed database. */
 static void went_back(struct deploy *d, const char *kept, const char *drop)
 {
-    bool postgres = d->o->engine == &engine_postgres;
-    free(d->entry->evidence);
-    d->entry->evidence = kept ? xstrdup(kept) : NULL;
-    if (!kept)
-        return;
-    deploy_say(d, "the failed database is kept as %s; to remove it: %s", kept, drop);
-    if (postgres && d->o->lost_writes != LOST_WRITES_ACCEPT)
-        export_late(d);
-    else if (!postgres && d->o->lost_writes == LOST_WRITES_EXPORT)
-        d->result->exported = xstrdup(kept); /* the whole of it */
+    _cleanup_free_ char *sql = NULL;
+    /* compared before it took its place; what differs now was written since */
+    strv_release(&d->ours.names);
+    d->ours.known = true;
+    if (d->o->engine == &engine_postgres) {
+        _cleanup_free_ char *quoted = quote_with(d->fenced, '"');
+        drop = sql = xasprintf("DROP DATABASE %s", quoted);
+        deploy_fence_replaced(d);
+    } else {
+        free(d->entry->evidence);
+        d->entry->evidence = xstrdup(kept);
+    }
+    if (d->entry->evidence)
+        deploy_say(d, "the failed database is kept as %s; to remove it: %s", d->entry->evidence,
+                   drop);
 }
 
-/* A copy that the server made: what the upgrade wrote to is compared afterwards, as ever. */
 static int rung_twin(struct deploy *d, bool *ret_tried, struct err *err)
 {
-    _cleanup_free_ char *kept = NULL;
-    bool may = false;
-    if (!d->entry->twin)
+    if (!d->entry->twin || d->refused)
         return 0;
-    if (may_go_back(d, &may, err) < 0)
-        return -1;
-    if (!may)
-        return 0;
-    if (deploy_twin_swap(d, &kept, err) < 0)
+    char *twin = deploy_url_of(d, d->entry->twin, err);
+    int rc = twin && give_up(d, err) == 0 && before_swap(d, twin, NULL, err) == 0 &&
+                     deploy_twin_swap(d, err) == 0
+                 ? 0
+                 : -1;
+    if (twin)
+        explicit_bzero(twin, strlen(twin));
+    free(twin);
+    if (rc < 0)
         return -1;
     *ret_tried = true;
-    _cleanup_free_ char *quoted = quote_with(kept, '"'),
-                        *drop = xasprintf("DROP DATABASE %s", quoted);
-    went_back(d, kept, drop);
+    went_back(d, NULL, NULL);
     return 0;
 }
 
 static int rung_restore(struct deploy *d, bool *ret_tried, struct err *err)
 {
-    bool may = false;
-    if (may_go_back(d, &may, err) < 0)
-        return -1;
-    if (!may)
+    if (d->refused)
         return 0;
+    if (give_up(d, err) < 0)
+        return -1;
     _cleanup_(restore_result_release) struct restore_result r = {0};
     const struct restore_options o = {
         .path = d->entry->bundle,
         .key_file = d->o->key_file,
-        .url = d->url,
+        .url = d->o->url,
         .jobs = d->o->jobs,
+        .before = before_swap,
+        .before_data = d,
     };
     if (backup_restore(&o, &r, err) < 0)
         return -1;
     *ret_tried = true;
-    if (d->o->engine == &engine_postgres) {
-        /* compared before it took its place; what differs now was written since */
-        strv_release(&d->ours.names);
-        d->ours.known = true;
-    }
     went_back(d, r.kept, r.drop);
     return 0;
 }
@@ -212,7 +218,14 @@ static char *first_of(const struct strv *wrong, const struct strv *more)
 static int prove(struct deploy *d, const struct rung *rung, enum verdict *ret, struct err *err)
 {
     _cleanup_(deploy_differences_release) struct deploy_differences l = {0};
-    if (deploy_drop_version_tables(d, err) < 0 || deploy_compare_old(d, false, &l, err) < 0)
+    if (deploy_ours_alone(d) && d->untracked) {
+        if (deploy_drop_version_tables(d, err) < 0)
+            return -1;
+        deploy_ours_expect(d);
+    } else if (deploy_drop_version_tables(d, err) < 0) {
+        return -1;
+    }
+    if (deploy_compare_old(d, false, &l, err) < 0)
         return -1;
     *ret = deploy_is_old(&l) ? PROVED : NOT_PROVED;
     if (*ret == PROVED) {

@@ -4,9 +4,12 @@
  *
  *     horizon   what transactions before this one wrote is in the bundle
  *     session   process id and start of the server's process, before its first step
+ *     transaction  number of the one that a step works in, before it does
+ *     alone     after the steps: nobody else had committed anything
  *     touched   after a step: tables, a line each; "?" when that is not known
  *
- * A step without "touched" was cut off: what it committed is not known.
+ * A step without "touched" was cut off: what it committed is not known, unless the server knows that its
+ * transaction was rolled back.
  */
 #include "backup/deploy_impl.h"
 
@@ -26,6 +29,80 @@ static void pause_ms(int ms)
     nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
 }
 
+/*
+ * SQLite tells a session whether another one has changed the file (PRAGMA data_version), and never who. One session of the
+ * deploy's watches from before the bundle on and never writes; what it sees is the deploy's own doing only while the
+ * migrator writes, and that one's session sees whether somebody else did meanwhile. The watches overlap:
+ *
+ *     observer   |---------------------|            |------------------------
+ *     migrator                      |------ steps ------|
+ */
+static char *observed(const struct deploy *d)
+{
+    _cleanup_err_ struct err ignored = {0}; /* then it is not known */
+    char *version = NULL;
+    return d->observer && db_query_text(d->observer, "pragma data_version", NULL, 0, &version,
+                                        &ignored) == 0
+               ? version
+               : NULL;
+}
+
+static int observe(struct deploy *d, struct err *err)
+{
+    if (db_open(d->o->engine, d->url, DB_OPEN_DEFAULT, &d->observer, err) < 0)
+        return -1;
+    d->seen = observed(d);
+    return 0;
+}
+
+bool deploy_ours_alone(struct deploy *d)
+{
+    _cleanup_free_ char *now = observed(d);
+    if (!now || !str_eq(now, d->seen))
+        free(TAKE_PTR(d->seen));
+    return d->seen != NULL;
+}
+
+void deploy_ours_expect(struct deploy *d)
+{
+    if (!d->seen)
+        return;
+    free(d->seen);
+    d->seen = observed(d);
+}
+
+/* At a moment between two looks of the migrator's session. */
+static void look(void *data)
+{
+    struct deploy *d = data;
+    free(d->seen_meanwhile);
+    d->seen_meanwhile = observed(d);
+}
+
+void deploy_ours_begin(struct deploy *d, struct migrator *m)
+{
+    if (!d->observer)
+        return;
+    free(TAKE_PTR(d->seen_meanwhile));
+    migrator_guard(m, look, d);
+    if (d->untracked) /* it has made the version table */
+        deploy_ours_expect(d);
+    else
+        deploy_ours_alone(d);
+}
+
+void deploy_ours_done(struct deploy *d, struct migrator *m)
+{
+    if (!d->observer)
+        return;
+    bool alone = migrator_alone(m);
+    bool before = d->seen != NULL;
+    free(d->seen);
+    d->seen = TAKE_PTR(d->seen_meanwhile);
+    if (!alone || !before)
+        free(TAKE_PTR(d->seen));
+}
+
 int deploy_ours_add(struct deploy *d, const struct step_touched *touched, struct err *err)
 {
     if (!touched || !touched->known) {
@@ -43,14 +120,21 @@ int deploy_ours_horizon(struct deploy *d, struct err *err)
 {
     _cleanup_db_ struct db *db = NULL;
     _cleanup_free_ char *number = NULL;
-    if (d->o->engine != &engine_postgres)
-        return 0;
+    if (d->o->engine == &engine_sqlite)
+        return observe(d, err);
     if (db_open(d->o->engine, d->url, DB_OPEN_READONLY, &db, err) < 0 ||
         db_query_text(db, "select txid_snapshot_xmin(txid_current_snapshot())", NULL, 0, &number,
                       err) < 0)
         return -1;
     d->horizon = strtoull(number, NULL, 10);
     return journal_note(d->journal, d->entry->id, "horizon", number, err);
+}
+
+int deploy_ours_transaction(void *data, const char *number, struct err *err)
+{
+    struct deploy *d = data;
+    strv_add(&d->transactions, number);
+    return journal_note(d->journal, d->entry->id, "transaction", number, err);
 }
 
 int deploy_ours_session(struct deploy *d, struct migrator *m, struct err *err)
@@ -74,31 +158,51 @@ static void add_names(struct strv *names, const char *lines)
     }
 }
 
+static int was_rolled_back(struct deploy *d, const char *number, bool *ret, struct err *err)
+{
+    _cleanup_free_ char *status = NULL;
+    if (db_query_text(deploy_lock_db(d->lock), "select txid_status($1::bigint)", &number, 1,
+                      &status, err) < 0)
+        return -1;
+    *ret = str_eq(status, "aborted");
+    return 0;
+}
+
 int deploy_ours_read(struct deploy *d, struct err *err)
 {
     struct deploy_notes notes = {0};
     bool open = false; /* a step has begun and not ended */
+    bool known = true, back = false;
+    const char *begun = NULL; /* the transaction that it began in */
     if (journal_notes(d->journal, d->entry->id, &notes, err) < 0)
         return -1;
-    d->ours.known = true;
     for (size_t i = 0; i < notes.n; i++) {
         const struct deploy_note *n = &notes.v[i];
         if (str_eq(n->what, "upgrade") || str_eq(n->what, "downgrade")) {
-            d->ours.known = d->ours.known && !open;
+            known = known && !open;
             open = true;
+            begun = NULL;
+            d->alone = false;
+        } else if (str_eq(n->what, "alone")) {
+            d->alone = true;
         } else if (str_eq(n->what, "horizon")) {
             d->horizon = strtoull(n->detail, NULL, 10);
+        } else if (str_eq(n->what, "transaction")) {
+            strv_add(&d->transactions, n->detail);
+            begun = n->detail;
         } else if (str_eq(n->what, "touched")) {
             open = false;
             if (str_eq(n->detail, "?"))
-                d->ours.known = false;
+                known = false;
             else
                 add_names(&d->ours.names, n->detail);
         }
     }
-    d->ours.known = d->ours.known && !open;
+    /* its session has ended */
+    int rc = open && begun ? was_rolled_back(d, begun, &back, err) : 0;
+    d->ours.known = known && (!open || back);
     deploy_notes_release(&notes);
-    return 0;
+    return rc;
 }
 
 /* *ret_gone: it does not run any more. */

@@ -53,7 +53,7 @@ static void add_schema(const struct snapshot *old, const struct snapshot *now, s
         strv_add_take(ret, diff_line_text(&lines.v[i], false));
 }
 
-static bool is_version_table(const struct deploy *d, const char *name)
+bool deploy_is_version_table(const struct deploy *d, const char *name)
 {
     const char *const *tables = source_version_tables(d->o->source);
     for (size_t i = 0; tables && tables[i]; i++) {
@@ -71,14 +71,14 @@ int deploy_drop_version_tables(const struct deploy *d, struct err *err)
     const struct snapshot *old = deploy_old(d)->snapshot;
     for (size_t i = 0; i < old->n; i++)
         if (str_eq(old->objects[i]->kind, "table") &&
-            is_version_table(d, old->objects[i]->identity))
+            deploy_is_version_table(d, old->objects[i]->identity))
             return 0;
     if (db_open(d->o->engine, d->url, DB_OPEN_DEFAULT, &db, err) < 0 ||
         schema_read(db, &(struct schema_options){0}, &now, err) < 0)
         return -1;
     for (size_t i = 0; i < now->n; i++) {
         const char *name = now->objects[i]->identity;
-        if (!str_eq(now->objects[i]->kind, "table") || !is_version_table(d, name))
+        if (!str_eq(now->objects[i]->kind, "table") || !deploy_is_version_table(d, name))
             continue;
         bool postgres = d->o->engine == &engine_postgres; /* identities are quoted there */
         _cleanup_free_ char *quoted = postgres ? xstrdup(name) : db_quote_ident(db, name);
@@ -125,7 +125,7 @@ static void add_rows(const struct deploy *d, const struct digest_set *now,
             continue; /* the schema says so */
         const char *name = c->before->name;
         bool ours = !d->ours.known || strv_has(&d->ours.names, name);
-        struct strv *list = is_version_table(d, name)                            ? &ret->wrong
+        struct strv *list = deploy_is_version_table(d, name)                     ? &ret->wrong
                             : (c->difference & DIGEST_SEQUENCE) && went_on(d, c) ? &ret->moved
                             : ours                                               ? &ret->ours
                                                                                  : &ret->others;
@@ -169,25 +169,6 @@ int deploy_compare_old(const struct deploy *d, bool everything, struct deploy_di
     if (digest_read(db, names, &(struct digest_options){0}, &rows, err) < 0)
         return -1;
     add_rows(d, &rows, ret);
-    return 0;
-}
-
-int deploy_other_rows(const struct deploy *d, const char *url, struct strv *ret_tables,
-                      struct err *err)
-{
-    _cleanup_db_ struct db *db = NULL;
-    _cleanup_(digest_set_release) struct digest_set rows = {0};
-    _cleanup_(digest_changes_release) struct digest_changes changes = {0};
-    if (db_open(d->o->engine, url, DB_OPEN_READONLY, &db, err) < 0 ||
-        digest_read(db, NULL, &(struct digest_options){0}, &rows, err) < 0)
-        return -1;
-    digest_compare(&deploy_old(d)->digests, &rows, &changes);
-    for (size_t i = 0; i < changes.n; i++) {
-        const struct digest_change *c = &changes.v[i];
-        if (!(c->difference & (DIGEST_MISSING | DIGEST_SEQUENCE)) &&
-            !is_version_table(d, c->before->name))
-            strv_add(ret_tables, c->before->name);
-    }
     return 0;
 }
 

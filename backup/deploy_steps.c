@@ -212,6 +212,8 @@ int deploy_steps(struct deploy *d, const struct revisions *list, enum step_direc
     if (migrator_open_own(d->o->source, d->o->engine, d->url, DB_OPEN_DEFAULT, &m, ret_failure) < 0)
         return 0;
     migrator_watch(m);
+    migrator_on_transaction(m, deploy_ours_transaction, d);
+    deploy_ours_begin(d, m);
     if (prepare(d, m, direction, ret_failure) < 0)
         return 0;
     /* nothing may keep the way back from its end */
@@ -227,6 +229,8 @@ int deploy_steps(struct deploy *d, const struct revisions *list, enum step_direc
     }
     int rc = run(d, &w, list, direction, ret_failure, err);
     watch_end(&w);
+    deploy_ours_done(d, m);
+    deploy_lost_after_steps(d);
     if (w.late && err_is_set(ret_failure)) {
         err_prefix(ret_failure, "the deadline of %d ms has come", d->o->deadline_ms);
         err_hint(ret_failure, "give it more with --deadline, or find out in a rehearsal how long "

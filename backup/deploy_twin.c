@@ -52,13 +52,15 @@ int deploy_twin_make(struct deploy *d, struct err *err)
     return 0;
 }
 
-int deploy_twin_swap(struct deploy *d, char **ret_kept, struct err *err)
+int deploy_twin_swap(struct deploy *d, struct err *err)
 {
-    _cleanup_free_ char *url = deploy_maintenance_url(d, err);
+    _cleanup_free_ char *nobody = NULL; /* had the name */
+    char *url = deploy_maintenance_url(d, err);
     if (!url)
         return -1;
-    int rc = pg_swap(url, deploy_lock_name(d->lock), d->entry->twin, NULL, ret_kept, err);
+    int rc = pg_swap(url, deploy_lock_name(d->lock), d->entry->twin, NULL, &nobody, err);
     explicit_bzero(url, strlen(url));
+    free(url);
     return rc;
 }
 

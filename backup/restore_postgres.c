@@ -440,6 +440,11 @@ int pg_target_swap(struct pg_target *t, char **ret_kept, struct err *err)
 
 /* ---- the whole ---- */
 
+static int before_swap(const struct restore_options *o, const struct pg_target *t, struct err *err)
+{
+    return o->before ? o->before(o->before_data, scratch_url(t->beside), NULL, err) : 0;
+}
+
 static int restore_postgres(struct restore *r, struct err *err)
 {
     struct pg_target t = {0};
@@ -447,7 +452,8 @@ static int restore_postgres(struct restore *r, struct err *err)
     if (pg_target_open(&t, r->options->url, err) == 0 &&
         pg_target_check(&t, r->load.manifest, r->options->no_owner, err) == 0 &&
         pg_target_load(&t, &r->load, err) == 0 &&
-        meter_add(r->load.meter, 0, 0, err) == 0 /* the last moment to stop */)
+        meter_add(r->load.meter, 0, 0, err) == 0 /* the last moment to stop */ &&
+        before_swap(r->options, &t, err) == 0)
         rc = pg_target_swap(&t, &r->result->kept, err);
     if (rc == 0 && r->result->kept) {
         _cleanup_free_ char *quoted = quote_with(r->result->kept, '"');

@@ -3,8 +3,9 @@
  *
  *     load      the bundle's pages are in a temporary file beside the target, and were compared with
  *               the manifest: the target was not looked at yet
- *     keep      the old content is copied into NAME_before_restore_TIME, which appears whole
- *     replace   the target is locked; when somebody wrote since the copy, it is made again
+ *     keep      nobody else may write; the old content is copied into NAME_before_restore_TIME, which
+ *               appears whole
+ *     replace   the target is locked anew; when somebody wrote in between, the copy is made again
  *     commit    sqlite3_backup has filled the target in one transaction: killed before its end, the
  *               target's own journal brings the old content back
  *
@@ -246,21 +247,35 @@ static int replace(struct target *t, sqlite3 *live, sqlite3 *from, unsigned vers
     return rc < 0 ? -1 : 1;
 }
 
-static int overwrite(struct target *t, const char *from_path, struct err *err)
+static int before_replace(const struct restore_options *o, const char *loaded, const char *kept,
+                          struct err *err)
 {
-    _cleanup_sqlite_ sqlite3 *live = NULL, *from = NULL;
+    _cleanup_free_ char *old = o->before ? sqlite_url_frozen(kept) : NULL;
+    return o->before ? o->before(o->before_data, loaded, old, err) : 0;
+}
+
+static int overwrite(struct target *t, const struct restore_options *o, const char *from_path,
+                     struct err *err)
+{
+    _cleanup_sqlite_ sqlite3 *live = NULL, *from = NULL, *lock = NULL;
     _cleanup_free_ char *url = sqlite_url_frozen(from_path);
     if (sqlite_copy_open(t->path, SQLITE_OPEN_READWRITE, &live, err) < 0 ||
+        sqlite_copy_open(t->path, SQLITE_OPEN_READWRITE, &lock, err) < 0 ||
         sqlite_copy_open(url, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, &from, err) < 0)
         return -1;
     sqlite3_busy_timeout(live, BUSY_MS);
+    sqlite3_busy_timeout(lock, BUSY_MS);
     sqlite3_exec(live, "pragma synchronous = full", NULL, NULL, NULL);
     if (check_wal(t, live, from, err) < 0)
         return -1;
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
         unsigned version;
-        if (keep_old(t, live, &version, err) < 0)
+        /* sqlite3_backup wants to begin the transaction itself: others have only that moment to write. Who cannot be
+         * kept out is found out all the same. */
+        sqlite3_exec(lock, "begin immediate", NULL, NULL, NULL);
+        if (keep_old(t, live, &version, err) < 0 || before_replace(o, url, t->kept, err) < 0)
             return -1;
+        sqlite3_exec(lock, "rollback", NULL, NULL, NULL);
         int rc = replace(t, live, from, version, err);
         if (rc != 0)
             return rc < 0 ? -1 : 0;
@@ -291,7 +306,7 @@ int restore_sqlite(struct restore *r, struct err *err)
     if (rc == 0)
         rc = load_must_equal(r->load.manifest, url, r->load.control, err);
     if (rc == 0 && file_exists(t.path)) {
-        rc = overwrite(&t, file.path, err);
+        rc = overwrite(&t, r->options, file.path, err);
     } else if (rc == 0) {
         rc = refuse_orphans(&t, err);
         if (rc == 0)

@@ -262,20 +262,11 @@ static const char assertion[] = "after:\n"
 START_TEST(an_assertion_catches_rows_that_a_revision_corrupted)
 {
     struct world w;
-    bool later = _i / KINDS;
-    world_open(&w, (enum kind)(_i % KINDS), corrupting);
+    world_open(&w, (enum kind)_i, corrupting);
     write_text(w.dir, "belay.yaml", assertion);
     _cleanup_free_ char *before = dump(&w);
-    if (later) {
-        expect_run(&w, "deploy", 5, "rows of people");
-        expect_newest(&w, "state", "stuck");
-        expect_sql(&w, "select count(*) from people where born > 1999", "42");
-        expect_run(&w, "status", 0, "stuck");
-        expect_run(&w, "recover --lost-writes=accept", 4, "the bundle was restored");
-    } else {
-        expect_run(&w, "deploy --lost-writes=accept", 4,
-                   "assertion \"nobody is born tomorrow\": 42, expected 0");
-    }
+    /* nobody else has written: what differs is the upgrade's own doing */
+    expect_run(&w, "deploy", 4, "assertion \"nobody is born tomorrow\": 42, expected 0");
     _cleanup_free_ char *after = dump(&w);
     ck_assert_str_eq(before, after);
     expect_newest(&w, "rung", "restore");
@@ -635,7 +626,7 @@ int main(void)
     SUITE_ADD_LOOP(s, a_failed_upgrade_ends_with_the_old_database, fill_failing_points());
     SUITE_ADD_LOOP(s, a_failed_first_deploy_leaves_no_version_table, KINDS * 2);
     SUITE_ADD(s, a_python_that_is_killed_ends_with_the_old_database);
-    SUITE_ADD_LOOP(s, an_assertion_catches_rows_that_a_revision_corrupted, KINDS * 2);
+    SUITE_ADD_LOOP(s, an_assertion_catches_rows_that_a_revision_corrupted, KINDS);
     SUITE_ADD(s, assertions_that_hold_let_a_deploy_pass);
     SUITE_ADD(s, an_assertion_without_a_row_or_that_is_no_sql_fails);
     SUITE_ADD(s, a_probe_that_hangs_is_ended);

@@ -403,114 +403,6 @@ START_TEST(a_twin_of_a_database_in_use_is_refused_and_nothing_is_changed)
 }
 END_TEST
 
-/* ---- an application that goes on writing ---- */
-
-struct writer {
-    pid_t pid;
-    char *written; /* file: the note of each order that was committed, a line each */
-};
-
-static void write_orders(const struct site *s, const char *written)
-{
-    _cleanup_fclose_ FILE *f = fopen(written, "ae");
-    struct db *db = NULL;
-    for (int n = 0;; n++) {
-        struct err err = {0};
-        _cleanup_free_ char *sql = xasprintf("insert into orders (note) values ('order %d')", n);
-        if ((db || db_open(&engine_postgres, s->url, DB_OPEN_DEFAULT, &db, &err) == 0) &&
-            db_run(db, sql, DB_RUN_WHOLE, NULL, &err) == 0) {
-            fprintf(f, "order %d\n", n);
-            fflush(f);
-        } else { /* as applications do */
-            db_close(TAKE_PTR(db));
-        }
-        err_release(&err);
-        usleep(2000);
-    }
-}
-
-static void writer_start(struct writer *w, const struct site *s)
-{
-    w->written = path_join(s->project, "written");
-    w->pid = fork();
-    ck_assert_int_ge(w->pid, 0);
-    if (w->pid == 0)
-        write_orders(s, w->written);
-}
-
-static void writer_stop(struct writer *w)
-{
-    kill(w->pid, SIGKILL);
-    site_wait(w->pid);
-}
-
-/* Every order that was committed is in the database, or in an exported file. */
-static void nothing_is_lost(const struct site *s, struct writer *w, bool expect_exported)
-{
-    _cleanup_err_ struct err err = {0};
-    _cleanup_proc_result_ struct proc_result r = {0};
-    _cleanup_free_ char *there =
-        site_value(s, "select E'\n' || string_agg(note, E'\n') || E'\n' from orders");
-    const char *argv[] = {"sh", "-c", "sed 's/^[0-9]*,//' *.lost/*-public.orders.csv", NULL};
-    ASSERT_OK(proc_run(&(struct proc_options){.argv = argv, .dir = s->bundles}, &r, &err), &err);
-    ck_assert_msg((r.status == 0) == expect_exported, "%s\n%s", str_get(&r.errors), s->errors);
-    _cleanup_fclose_ FILE *f = fopen(w->written, "re");
-    char line[64];
-    int n = 0;
-    for (; fgets(line, sizeof(line), f); n++) {
-        _cleanup_free_ char *whole = xasprintf("\n%s", line);
-        ck_assert_msg(strstr(there, whole) || strstr(str_get(&r.output), whole),
-                      "%s is neither in the database nor exported\n%s\n%s", line, s->out,
-                      s->errors);
-    }
-    ck_assert_int_gt(n, 0);
-    free(w->written);
-}
-
-/* Waits until others have written. */
-#define MEANWHILE                                                                                  \
-    "do $$ declare n int := (select count(*) from orders); begin"                                  \
-    " while (select count(*) from orders) < n + 5 loop perform pg_sleep(0.01); end loop; end "     \
-    "$$;\n"
-
-START_TEST(rows_of_others_stay_where_the_live_rows_are_kept)
-{
-    const struct step_text first[] = {{MEANWHILE BROKEN, "", NULL}};
-    const struct step_text second[] = {{GOOD_UP("a"), GOOD_DOWN("a"), NULL},
-                                       {MEANWHILE BROKEN, "", NULL}};
-    struct site s;
-    struct writer w;
-    site_of(&s, _i ? dbmate(second, 2) : dbmate(first, 1), "1");
-    writer_start(&w, &s);
-    site_belay(&s, 4, "deploy");
-    writer_stop(&w);
-    nothing_is_lost(&s, &w, false);
-    site_sql(&s, "truncate orders; alter sequence orders_id_seq restart");
-    site_is_back(&s, _i ? "downgrade" : "unchanged");
-    site_close(&s);
-}
-END_TEST
-
-START_TEST(rows_of_others_stop_a_restore_until_they_may_be_exported)
-{
-    const struct step_text steps[] = {{GOOD_UP("a"), NULL, NULL}, {MEANWHILE BROKEN, "", NULL}};
-    struct site s;
-    struct writer w;
-    site_of(&s, dbmate(steps, 2), "1");
-    writer_start(&w, &s);
-    site_belay(&s, 5, "deploy");
-    ck_assert_ptr_nonnull(strstr(s.errors, "rows of public.orders"));
-    site_is_at(&s, DEPLOY_STUCK);
-    site_belay(&s, 4, "recover --lost-writes=export");
-    writer_stop(&w);
-    ck_assert_ptr_nonnull(strstr(s.errors, ".lost"));
-    nothing_is_lost(&s, &w, true);
-    site_sql(&s, "truncate orders; alter sequence orders_id_seq restart");
-    site_is_back(&s, "restore");
-    site_close(&s);
-}
-END_TEST
-
 int main(void)
 {
     const char *no_alembic = alembic_suite_begin();
@@ -528,8 +420,6 @@ int main(void)
     SUITE_ADD(s, a_twin_takes_the_place_of_a_failed_database);
     SUITE_ADD(s, a_twin_is_dropped_when_it_is_not_needed);
     SUITE_ADD(s, a_twin_of_a_database_in_use_is_refused_and_nothing_is_changed);
-    SUITE_ADD_LOOP(s, rows_of_others_stay_where_the_live_rows_are_kept, 2);
-    SUITE_ADD(s, rows_of_others_stop_a_restore_until_they_may_be_exported);
     if (!no_alembic)
         SUITE_ADD_LOOP(s, a_failing_upgrade_of_alembic_leaves_the_database_as_it_was,
                        ARRAY_LEN(alembic_failures));

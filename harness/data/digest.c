@@ -34,6 +34,17 @@ const struct digest *digest_find(const struct digest_set *s, const char *name)
     return s->n ? bsearch(&key, s->v, s->n, sizeof(*s->v), by_name) : NULL;
 }
 
+void digest_like(const struct digest_options *o, const char *name, struct digest_sum *sum)
+{
+    const struct digest *like = o->like ? digest_find(o->like, name) : NULL;
+    for (size_t i = 0; like && !like->sequence && i < sum->ncolumns; i++) {
+        bool found = false;
+        for (size_t k = 0; k < like->sum.ncolumns && !found; k++)
+            found = strcmp(sum->columns[i].name, like->sum.columns[k].name) == 0;
+        sum->columns[i].generated = sum->columns[i].generated || !found;
+    }
+}
+
 bool digest_left_out(const struct digest_options *o, const char *schema, const char *table)
 {
     const struct schema_options options = {.version_tables = o ? o->leave_out : NULL};

@@ -120,6 +120,9 @@ struct digest_options {
     /* version tables, as struct schema_options has them; or NULL. The sequences that belong to them
      * are left out too. */
     const char *const *leave_out;
+    /* Columns that a table of this name there does not have take no part in the row; or NULL. What such tables hold can
+     * then be compared although they have got more columns. */
+    const struct digest_set *like;
     bool keep; /* the session runs nothing but belay's own SQL: keep statements prepared */
 };
 

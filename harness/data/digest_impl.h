@@ -36,6 +36,9 @@ const char *copy_field(const char *p, const char *end, struct str *scratch,
 /* As digest_settings_sql, until the end of the transaction. */
 extern const char digest_settings_local_sql[];
 
+/* Takes the columns that o->like does not have out of the row. */
+void digest_like(const struct digest_options *o, const char *name, struct digest_sum *sum);
+
 /* A new element, whose name is taken over. Valid until the next one is added. */
 struct digest *digest_set_add(struct digest_set *s, char *name);
 

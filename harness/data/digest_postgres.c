@@ -199,6 +199,7 @@ static int plan_table(struct reading *r, int row)
     free(names);
     for (size_t i = 0; i < n; i++)
         d->sum.columns[i].generated = *get(r, first + (int)i, GENERATED) != '\0';
+    digest_like(r->options, d->name, &d->sum);
     size_t digest = r->set->n - 1;
     if (get(r, first, KIND)[0] == 'c')
         add_copy(r, d->name, get(r, first, CONDITION), digest);

@@ -189,6 +189,7 @@ static int read_table(struct reading *r, const char *name, const char *type, boo
         free(names);
         for (size_t i = 0; i < n; i++)
             sum.columns[i].generated = strcmp(rows_get(columns, (int)i, 1), "0") != 0;
+        digest_like(r->options, quoted, &sum);
         result = read_rows(r, quoted, &sum, &e);
     }
     const char *key = result == 0 ? autoincrement_column(r, name, columns) : NULL;

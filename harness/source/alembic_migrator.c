@@ -151,6 +151,7 @@ static int refused_code(const json_t *answer)
 static void opened(struct alembic_migrator *m, const json_t *answer)
 {
     m->open = true;
+    free(TAKE_PTR(m->base.versions[0])); /* another session's */
     forget_backend(m);
     const json_t *backend = json_object_get(answer, "backend");
     for (size_t i = 0; i < ARRAY_LEN(m->backend); i++)
@@ -299,6 +300,18 @@ static const char *alembic_backend(struct migrator *base)
     return m->shown;
 }
 
+static char *alembic_data_version(struct migrator *base)
+{
+    struct alembic_migrator *m = self(base);
+    _cleanup_json_ json_t *answer = NULL;
+    _cleanup_err_ struct err ignored = {0}; /* then it is not known */
+    if (m->engine != &engine_sqlite || !m->open ||
+        call(m, json_pack("{s:s}", "op", "data_version"), 0, &answer, &ignored) < 0 ||
+        !alembic_answer_ok(answer))
+        return NULL;
+    return xstrdup(json_string_value(json_object_get(answer, "data_version")));
+}
+
 static int alembic_prepare(struct migrator *base, const struct strv *statements, struct err *err)
 {
     struct alembic_migrator *m = self(base);
@@ -434,20 +447,44 @@ static void tell_statement(const struct alembic_migrator *m, const struct revisi
     m->observer.statement(m->observer.data, &e);
 }
 
+/* The step has begun to work; one that nobody could note must not go on. */
+static int tell_transaction(struct alembic_migrator *m, const json_t *number, struct err *err)
+{
+    m->transaction = xstrdup(json_string_value(number));
+    if (migrator_noted(&m->base, m->transaction, err) == 0)
+        return 0;
+    drop_worker(m);
+    end_backend(m);
+    return -1;
+}
+
 /* Calls until the step's own answer is there: what comes before is news of it. */
 static int call_step(struct alembic_migrator *m, const struct revision *r, json_t *request,
                      json_t **ret, struct err *err)
 {
-    for (;; request = NULL) {
+    bool looked = false;
+    for (bool go_on = false;; request = go_on ? json_pack("{s:s}", "op", "go on") : NULL) {
         _cleanup_json_ json_t *answer = NULL;
+        go_on = false;
         if (call(m, request, step_timeout(m), &answer, err) < 0)
             return -1;
         const json_t *told = json_object_get(answer, "statement");
-        if (told)
+        const json_t *number = json_object_get(answer, "transaction");
+        if (told) {
             tell_statement(m, r, told);
-        else if (json_object_get(answer, "transaction"))
-            m->transaction = xstrdup(json_string_value(json_object_get(answer, "transaction")));
-        else {
+        } else if (number) {
+            if (tell_transaction(m, number, err) < 0)
+                return -1;
+        } else if (json_is_true(json_object_get(answer, "raised"))) {
+            /* the session that sees whether others have written is about to end with env.py */
+            migrator_look(&m->base);
+            looked = go_on = true;
+        } else {
+            if (looked) {
+                free(m->base.versions[1]);
+                m->base.versions[1] =
+                    xstrdup(json_string_value(json_object_get(answer, "data_version")));
+            }
             *ret = TAKE_PTR(answer);
             return 0;
         }
@@ -472,6 +509,8 @@ static int run_step(struct alembic_migrator *m, const struct revision *r,
                             json_string(touched_transaction_sql));
     if (m->observer.statement)
         json_object_set_new(request, "observe", json_pack("{s:s?}", "look", m->observer.look));
+    if (m->base.look)
+        json_object_set_new(request, "guard", json_true());
     forget_step(m);
     for (size_t i = 0; i < ARRAY_LEN(m->process); i++)
         m->process[i] = m->backend[i] ? xstrdup(m->backend[i]) : NULL;
@@ -726,6 +765,7 @@ const struct source_ops alembic_source_ops = {
     .observe = alembic_observe,
     .rolled_back = alembic_rolled_back,
     .backend = alembic_backend,
+    .data_version = alembic_data_version,
     .prepare = alembic_prepare,
     .db = alembic_db,
     .schema_rows = alembic_schema_rows,

@@ -35,6 +35,8 @@ def fetch(context, sql):
         cursor.close()
 
 
+# SQLite: another value when another session has changed the file
+DATA_VERSION = "pragma data_version"
 # which session of the server it is, so that belay can end it when this process cannot
 BACKEND = "select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()"
 
@@ -92,6 +94,8 @@ class Run:
         self.pending = None    # the script of a step that has not been answered
         self.raised = None     # what that step raised, should env.py swallow it
         self.schema_rows = SchemaRows()
+        self.guard = False
+        self.data_version = None  # as a step that failed has seen it
 
     def configure(self, env, original, own_transactions):
         def configure(*args, **kw):
@@ -155,6 +159,7 @@ class Run:
                 result = original(**kw)
             except BaseException as e:
                 self.raised = e
+                self.look()
                 raise
             finally:
                 if observed:
@@ -168,6 +173,17 @@ class Run:
         self.pending, self.raised = script, None
         self.project.last_sql, self.project.plain = None, True
         return step
+
+    def look(self):
+        """Before a step that failed ends its session: have others written meanwhile? Belay looks first."""
+        if not self.guard or self.context is None:
+            return
+        self.channel.send({"raised": True})
+        self.channel.receive()
+        try:
+            self.data_version = fetch(self.context, DATA_VERSION)[0]
+        except Exception:
+            pass  # not known
 
     def step_error(self, error):
         """The step's own exception, whether env.py passed it on or not."""
@@ -183,7 +199,8 @@ class Run:
         except Exception as e:
             error = e
         if self.pending is not None:
-            answer = {"ok": False, "error": self.step_error(error)}
+            answer = {"ok": False, "error": self.step_error(error),
+                      "data_version": self.data_version}
         elif not self.reached:
             cause = error or Refused("env.py ended without calling context.run_migrations()")
             answer = {"ok": False, "error": describe(cause)}
@@ -221,6 +238,7 @@ class Run:
                 del self.project.notices[:]
                 resume(context)
                 watch = request.get("touched")
+                self.guard, self.data_version = request.get("guard"), None
                 touched = (Touched(self.project, context, watch, fetch, self.channel.send)
                            if watch else None)
                 yield self.step(request, touched, context)
@@ -248,6 +266,8 @@ class Run:
     def serve_other(self, op, request, context):
         if op == "current":
             return {"ok": True, "heads": list(context.get_current_heads())}
+        if op == "data_version":
+            return {"ok": True, "data_version": fetch(context, DATA_VERSION)[0]}
         if op == "drift":
             return {"ok": True, "operations": drift(context)}
         if op == "reset":

@@ -181,8 +181,54 @@ int migrator_open_own(const struct source *s, const struct engine *e, const char
 
 void migrator_close(struct migrator *m)
 {
-    if (m)
-        m->source->ops->close(m);
+    if (!m)
+        return;
+    free(TAKE_PTR(m->versions[0]));
+    free(TAKE_PTR(m->versions[1]));
+    m->source->ops->close(m);
+}
+
+void migrator_on_transaction(struct migrator *m,
+                             int (*noted)(void *data, const char *number, struct err *err),
+                             void *data)
+{
+    m->noted = noted;
+    m->noted_data = data;
+}
+
+int migrator_noted(struct migrator *m, const char *number, struct err *err)
+{
+    return m->noted && number ? m->noted(m->noted_data, number, err) : 0;
+}
+
+static char *data_version(struct migrator *m)
+{
+    return m->source->ops->data_version ? m->source->ops->data_version(m) : NULL;
+}
+
+void migrator_guard(struct migrator *m, void (*look)(void *data), void *data)
+{
+    free(m->versions[0]);
+    m->versions[0] = data_version(m);
+    m->look = look;
+    m->look_data = data;
+}
+
+void migrator_look(struct migrator *m)
+{
+    if (m->look)
+        m->look(m->look_data);
+    m->look = NULL;
+}
+
+bool migrator_alone(struct migrator *m)
+{
+    if (m->look) {
+        migrator_look(m);
+        free(m->versions[1]);
+        m->versions[1] = data_version(m);
+    }
+    return m->versions[0] && str_eq(m->versions[0], m->versions[1]);
 }
 
 void migrator_watch(struct migrator *m)

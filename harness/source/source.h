@@ -190,6 +190,24 @@ void migrator_observe(struct migrator *m, const struct migrator_observer *o);
 bool migrator_rolled_back(struct migrator *m);
 
 /*
+ * PostgreSQL, after migrator_watch(), on a database that is no scratch database: `noted` hears the number of the transaction
+ * that a step works in, before it does anything there. -1 ends the step, with that error. A revision that ends its
+ * transaction, or has none, works in others as well.
+ */
+void migrator_on_transaction(struct migrator *m,
+                             int (*noted)(void *data, const char *number, struct err *err),
+                             void *data);
+
+/*
+ * SQLite: whether another session has changed the file between migrator_guard() and migrator_alone(), as the migrator's
+ * own session sees it; that of a step that failed may be closed by then, and looks when it fails. `look` is called
+ * once, just before the second look: what it sees of the file is either the migrator's doing or told by migrator_alone().
+ * False when it is not known.
+ */
+void migrator_guard(struct migrator *m, void (*look)(void *data), void *data);
+bool migrator_alone(struct migrator *m);
+
+/*
  * The server process that serves the migrator now: its id and when it started ("4711 2026-11-21
  * 05:57:35.123456+00"), so that it can be ended when this process cannot any more. NULL when it is
  * not known. Owned by the migrator, until its next step.

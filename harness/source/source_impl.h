@@ -18,6 +18,7 @@ struct source_ops {
     void (*observe)(struct migrator *m, const struct migrator_observer *o); /* NULL: it cannot */
     bool (*rolled_back)(struct migrator *m);                                /* NULL: never known */
     const char *(*backend)(struct migrator *m);                             /* NULL: never known */
+    char *(*data_version)(struct migrator *m); /* SQLite's, in its session; NULL: never known */
     int (*prepare)(struct migrator *m, const struct strv *statements,
                    struct err *err);      /* NULL: it cannot */
     struct db *(*db)(struct migrator *m); /* NULL: it has no session that belay can use */
@@ -36,6 +37,11 @@ struct source_ops {
                         struct strv *ret_files, struct err *err);
 };
 
+/* For the kinds: a step begins to work in that transaction. */
+int migrator_noted(struct migrator *m, const char *number, struct err *err);
+/* A session is about to end by itself: it looks next, and versions[1] is to be what it sees. */
+void migrator_look(struct migrator *m);
+
 enum { MAX_VERSION_TABLES = 8 };
 
 /* Every kind's source begins with this. */
@@ -53,6 +59,11 @@ struct source {
 /* Every kind's migrator begins with this. */
 struct migrator {
     const struct source *source;
+    int (*noted)(void *data, const char *number, struct err *err); /* migrator_on_transaction() */
+    void *noted_data;
+    void (*look)(void *data); /* migrator_guard(); NULL: it has looked */
+    void *look_data;
+    char *versions[2]; /* before and after; NULL: not known */
 };
 
 /* ---- the kinds ---- */

@@ -94,6 +94,17 @@ static const char *sql_backend(struct migrator *m)
     return self(m)->backend;
 }
 
+static char *sql_data_version(struct migrator *base)
+{
+    struct sql_migrator *m = self(base);
+    _cleanup_err_ struct err ignored = {0}; /* then it is not known */
+    char *version = NULL;
+    return db_engine(m->db) == &engine_sqlite &&
+                   db_query_text(m->db, "pragma data_version", NULL, 0, &version, &ignored) == 0
+               ? version
+               : NULL;
+}
+
 static int sql_prepare(struct migrator *m, const struct strv *statements, struct err *err)
 {
     for (size_t i = 0; i < statements->n; i++)
@@ -647,7 +658,8 @@ static int run_in_transaction(struct step *s, const char *record, struct err *er
     int r = apart ? run_own(s, begin, err) : 1;
     s->in_transaction = true;
     if (r == 1 && section->n && s->touched && s->m->url &&
-        db_query_text(s->m->db, touched_transaction_sql, NULL, 0, &s->m->transaction, err) < 0)
+        (db_query_text(s->m->db, touched_transaction_sql, NULL, 0, &s->m->transaction, err) < 0 ||
+         migrator_noted(&s->m->base, s->m->transaction, err) < 0))
         return -1;
     for (size_t i = 0; i < section->n && r == 1; i++)
         r = run_chunk(s, &section->chunks[i], apart || i ? "" : begin,
@@ -848,6 +860,7 @@ const struct source_ops sql_source_ops = {
     .observe = sql_observe,
     .rolled_back = sql_rolled_back,
     .backend = sql_backend,
+    .data_version = sql_data_version,
     .prepare = sql_prepare,
     .db = sql_db,
     .step = sql_step,

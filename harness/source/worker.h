@@ -49,7 +49,6 @@ int worker_call(struct worker *w, json_t *request, int timeout_ms, json_t **ret,
  * end before the caller does. */
 bool worker_usable(const struct worker *w);
 
-
 /*
  * Makes the call that is under way, or else the next one, fail soon with ERR_INTERRUPTED: the
  * process is asked to stop its statement, and killed when it does not. Async-signal-safe; must not
