@@ -24,8 +24,10 @@
  *
  * Written by others. An application may go on writing. Rungs 1 and 2 keep the live rows, so nothing of
  * theirs can be lost; they are proved by schema, version table, and by the digests of the tables that the steps
- * touched. Rungs 3 and 4 go back to the rows of the copy: what others committed since is looked for first, and
- * options.lost_writes decides. Where it cannot be told, that counts as found.
+ * touched. Rungs 3 and 4 go back to the rows of the copy: what others committed since is looked for first
+ * (deploy_lost.c), and options.lost_writes decides. Where it cannot be told, that counts as found. On PostgreSQL
+ * nobody is let in between that look and the end of the rung; with options.fence, from before the bundle on
+ * (deploy_fence.c).
  */
 #ifndef BELAY_DEPLOY_H
 #define BELAY_DEPLOY_H
@@ -38,7 +40,7 @@
 
 enum lost_writes {
     LOST_WRITES_STOP,   /* leave the failed database as it is: DEPLOY_OUTCOME_STUCK */
-    LOST_WRITES_EXPORT, /* write them to a file beside the bundle, then go back */
+    LOST_WRITES_EXPORT, /* write them to SQL files beside the bundle, then go back */
     LOST_WRITES_ACCEPT, /* go back */
 };
 
@@ -107,7 +109,7 @@ struct deploy_result {
     struct err failure;        /* what failed; for STUCK what a person must know, in its hint */
     struct strv words;         /* what was done about it, a sentence each */
     char *holder;              /* LOCKED: who */
-    char *exported;            /* file with others' rows, or NULL */
+    char *exported;            /* folder of the files with others' rows, or NULL */
     struct deploy_phase *phases;
     size_t nphases, phases_cap;
 };
