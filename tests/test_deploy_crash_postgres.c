@@ -30,10 +30,12 @@ static const struct crash {
     {"an upgrade that is taken back", false, ADD_UP, ADD_DOWN, BROKEN, "", "belay"},
     {"an upgrade that a bundle undoes", false, ADD_UP, NULL, BROKEN, "", "belay"},
     {"an upgrade that a twin undoes", false, ADD_UP, NULL, BROKEN, " --twin", "belay"},
+    {"an upgrade behind a fence that a bundle undoes", false, ADD_UP, NULL, BROKEN, " --fence",
+     "belay"},
     {"Alembic's upgrade that works", true, ADD_UP, ADD_DOWN, "select 1;", "", "belay"},
     {"Alembic's own process", true, ADD_UP, ADD_DOWN, "select 1;", "", "python3"},
 };
-enum { FIRST_OF_ALEMBIC = 4 };
+enum { FIRST_OF_ALEMBIC = 5 };
 
 static char *folder_of(const struct crash *c)
 {
@@ -122,9 +124,9 @@ static void expect_decided(struct site *s, const struct crash *c, int n, const c
                   c->name, n, any ? deploy_state_name(s->entry.state) : "no deploy", now, s->out,
                   s->errors);
     /* nothing but the failed database, where it was replaced */
-    _cleanup_free_ char *left = site_value(
-        s, "select string_agg(datname, ' ') from pg_database where datname like "
-           "current_database() || '\\_%' and datname !~ '_(kept|before_restore_[0-9TZ]*)$'");
+    _cleanup_free_ char *left =
+        site_value(s, "select string_agg(datname, ' ') from pg_database where datname like "
+                      "current_database() || '\\_%' and datname !~ '_(kept|fenced_[0-9_]*)$'");
     ck_assert_msg(!left, "%s, call %d: %s is left\n%s\n%s", c->name, n, left, s->out, s->errors);
     site_belay(s, 0, "recover");
     ck_assert_ptr_nonnull(strstr(s->out, "nothing to recover"));
