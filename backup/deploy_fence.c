@@ -111,6 +111,8 @@ int deploy_fence_lift(struct deploy *d, struct err *err)
     }
     d->sealed = false;
     set_url(d, xstrdup(d->o->url));
+    if (str_eq(d->entry->evidence, d->fenced)) /* nothing has taken its place */
+        free(TAKE_PTR(d->entry->evidence));
     _cleanup_free_ char *name = TAKE_PTR(d->fenced);
     return journal_note(d->journal, d->entry->id, "fence lifted", name, err);
 }
