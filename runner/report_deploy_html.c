@@ -35,7 +35,7 @@ static void add_phases(struct str *out, const struct deploy_result *d)
         all += d->phases[i].seconds;
     if (!d->nphases)
         return;
-    str_add(out, "<section>\n<h2>Phases</h2>\n<ol class=\"revisions\">\n");
+    str_add(out, "<section>\n<h2>Phases</h2>\n<ol class=\"revisions spans\">\n");
     for (size_t i = 0; i < d->nphases; i++) {
         const struct deploy_phase *p = &d->phases[i];
         page_bar_line(out, NULL, p->name, "up", at, at + p->seconds, all);

@@ -197,16 +197,6 @@ static void add_measures(struct str *out, const struct measures *m, const struct
     add_labelled(out, t, "room", report_room(m));
 }
 
-/* Without verbose only the longest, in the order in which they ran. */
-static bool is_shown(const struct measures *m, size_t i, bool verbose)
-{
-    size_t longer = 0;
-    for (size_t k = 0; k < m->nstatements; k++)
-        longer += m->statements[k].seconds > m->statements[i].seconds ||
-                  (m->statements[k].seconds == m->statements[i].seconds && k < i);
-    return verbose || longer < STATEMENTS_SHOWN;
-}
-
 static void add_statements(struct str *out, const struct measures *m,
                            const struct report_options *o)
 {
@@ -214,7 +204,7 @@ static void add_statements(struct str *out, const struct measures *m,
     size_t left = 0;
     for (size_t i = 0; i < m->nstatements; i++) {
         const struct measured_statement *s = &m->statements[i];
-        if (!is_shown(m, i, o->verbose)) {
+        if (!o->verbose && !measures_is_long(m, i, STATEMENTS_SHOWN)) {
             left++;
             continue;
         }

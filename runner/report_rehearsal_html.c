@@ -9,7 +9,8 @@
 #include "runner/page.h"
 #include "runner/report_rehearsal.h"
 
-#define CHANGES_OPEN 12 /* of the schema, by a revision; more are folded */
+#define CHANGES_OPEN 12    /* of the schema, by a revision; more are folded */
+#define STATEMENTS_OPEN 12 /* the longest of a revision */
 
 static void add_number(struct str *out, const char *value, const char *what)
 {
@@ -98,7 +99,7 @@ static void add_timeline(struct str *out, const struct rehearsal *r)
             "<svg><rect class=\"up\" width=\"12\" height=\"12\"/></svg> revision "
             "<svg><rect class=\"reads\" width=\"12\" height=\"12\"/></svg> reads and writes wait "
             "<svg><rect class=\"writes\" width=\"12\" height=\"12\"/></svg> writes wait</p>\n"
-            "<ol class=\"revisions\">\n");
+            "<ol class=\"revisions spans\">\n");
     for (size_t i = 0; i < r->check.nrevisions; i++) {
         const struct revision_result *rev = &r->check.revisions[i];
         const struct rehearsed_pass *up = &r->steps[i].up;
@@ -133,30 +134,52 @@ static void add_timeline(struct str *out, const struct rehearsal *r)
 
 /* ---- a revision ---- */
 
+/* before: the one above it in the table, or NULL. */
+static void add_statement(struct str *out, const struct measured_statement *s,
+                          const struct measured_statement *before)
+{
+    char seconds[32], rows[32] = "";
+    report_seconds(s->seconds, seconds, sizeof(seconds));
+    if (s->rows > 0)
+        snprintf(rows, sizeof(rows), "%" PRId64 " row%s", s->rows, s->rows == 1 ? "" : "s");
+    str_addf(out, "<tr%s>", s->failed ? " class=\"error\"" : "");
+    page_element(out, "td", "times", seconds);
+    page_element(out, "td", "times", rows);
+    str_add(out, s->failed ? "<td><span class=\"id\">failed</span>" : "<td>");
+    page_element(out, "pre", NULL, s->text ? s->text : "");
+    if (s->file && (!before || !str_eq(before->file, s->file) || before->line != s->line)) {
+        _cleanup_free_ char *place =
+            s->line ? xasprintf("%s:%d", s->file, s->line) : xstrdup(s->file);
+        page_element(out, "code", "soft", place);
+    }
+    str_add(out, "</td></tr>\n");
+}
+
+static void add_table(struct str *out, const struct measures *m, bool longest)
+{
+    const struct measured_statement *before = NULL;
+    str_add(out, "<table>\n<tr><th>took</th><th></th><th>statement</th></tr>\n");
+    for (size_t i = 0; i < m->nstatements; i++) {
+        if (measures_is_long(m, i, STATEMENTS_OPEN) != longest)
+            continue;
+        add_statement(out, &m->statements[i], before);
+        before = &m->statements[i];
+    }
+    str_add(out, "</table>\n");
+}
+
+/* In the order in which they ran; where there are many, the shorter ones are folded. */
 static void add_statements(struct str *out, const struct measures *m)
 {
     if (!m->nstatements)
         return;
-    str_add(out, "<table>\n<tr><th>took</th><th>rows</th><th>statement</th></tr>\n");
-    for (size_t i = 0; i < m->nstatements; i++) {
-        const struct measured_statement *s = &m->statements[i];
-        char seconds[32], rows[32] = "";
-        report_seconds(s->seconds, seconds, sizeof(seconds));
-        if (s->rows > 0)
-            snprintf(rows, sizeof(rows), "%" PRId64, s->rows);
-        str_addf(out, "<tr%s>", s->failed ? " class=\"error\"" : "");
-        page_element(out, "td", "times", seconds);
-        page_element(out, "td", "times", rows);
-        str_add(out, "<td>");
-        page_element(out, "pre", NULL, s->text ? s->text : "");
-        if (s->file) {
-            _cleanup_free_ char *place =
-                s->line ? xasprintf("%s:%d", s->file, s->line) : xstrdup(s->file);
-            page_element(out, "code", "soft", place);
-        }
-        str_add(out, "</td></tr>\n");
-    }
-    str_add(out, "</table>\n");
+    add_table(out, m, true);
+    if (m->nstatements <= STATEMENTS_OPEN)
+        return;
+    str_addf(out, "<details><summary>%zu shorter ones</summary>\n",
+             m->nstatements - STATEMENTS_OPEN);
+    add_table(out, m, false);
+    str_add(out, "</details>\n");
 }
 
 /* Takes the text over. */

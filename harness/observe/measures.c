@@ -43,3 +43,12 @@ const struct measured_wait *measures_longest(const struct measures *m)
             longest = &m->waits[i];
     return longest;
 }
+
+bool measures_is_long(const struct measures *m, size_t i, size_t n)
+{
+    size_t longer = 0;
+    for (size_t k = 0; k < m->nstatements; k++)
+        longer += m->statements[k].seconds > m->statements[i].seconds ||
+                  (m->statements[k].seconds == m->statements[i].seconds && k < i);
+    return longer < n;
+}

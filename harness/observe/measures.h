@@ -95,5 +95,7 @@ struct measures {
 void measures_release(struct measures *m);
 /* The longest wait; NULL when nobody waited. */
 const struct measured_wait *measures_longest(const struct measures *m);
+/* Whether the i-th statement is one of the n longest. */
+bool measures_is_long(const struct measures *m, size_t i, size_t n);
 
 #endif
