@@ -43,9 +43,7 @@ struct rows_work {
     struct loader *ld;
     struct session *sessions; /* one for each thread */
     bool raw;                 /* SQL_ASCII */
-    pthread_mutex_t lock;     /* of busy and the error */
-    struct err err;           /* the first: the others fail because they are cancelled */
-    struct canceller *canceller;
+    pthread_mutex_t lock;     /* of busy */
 };
 
 static const struct bundle_object *object_of(const struct loader *ld, size_t member)
@@ -201,18 +199,6 @@ static void session_give(struct session *s)
     pthread_mutex_unlock(&s->work->lock);
 }
 
-static int fail(struct rows_work *work, struct err *err)
-{
-    pthread_mutex_lock(&work->lock);
-    bool first = !err_is_set(&work->err);
-    if (first)
-        err_move(&work->err, err);
-    pthread_mutex_unlock(&work->lock);
-    if (first)
-        canceller_now(work->canceller);
-    return -1;
-}
-
 static int load_member(void *data, size_t position, const struct str *stored,
                        struct part_reader *parts, struct err *err)
 {
@@ -225,9 +211,7 @@ static int load_member(void *data, size_t position, const struct str *stored,
     struct session *s = session_take(work);
     int rc = strcmp(o->kind, "table") == 0 ? load_table(s, o, &m, err) : load_objects(s, &m, err);
     session_give(s);
-    if (rc == 0)
-        rc = meter_add(l->meter, 0, stored->len, err);
-    return rc < 0 ? fail(work, err) : 0;
+    return rc < 0 ? -1 : meter_add(l->meter, 0, stored->len, err);
 }
 
 static int load_rows(struct loader *ld, struct err *err)
@@ -240,6 +224,7 @@ static int load_rows(struct loader *ld, struct err *err)
         .raw = str_eq(l->manifest->encoding, "SQL_ASCII"),
     };
     struct db **dbs = xcalloc(jobs, sizeof(struct db *));
+    struct canceller *canceller = NULL;
     uint64_t raw = 0;
     for (size_t i = 0; i < l->manifest->nmembers; i++)
         raw += is_rows(object_of(ld, i)) ? l->manifest->members[i].raw : 0;
@@ -247,17 +232,14 @@ static int load_rows(struct loader *ld, struct err *err)
     pthread_mutex_init(&work.lock, NULL);
     int rc = pg_load_sessions(l, dbs, err);
     if (rc == 0)
-        rc = canceller_start(dbs, jobs, l->control, &work.canceller, err);
+        rc = canceller_start(dbs, jobs, l->control, &canceller, err);
     for (size_t i = 0; i < jobs; i++)
         work.sessions[i] = (struct session){.db = dbs[i], .work = &work};
     if (rc == 0)
-        rc = workers_read(l->jobs, l->reader, load_member, &work, err);
-    if (rc < 0 && err_is_set(&work.err))
-        err_move(err, &work.err);
-    canceller_stop(work.canceller);
+        rc = workers_read(l->jobs, l->reader, load_member, &work, canceller, err);
+    canceller_stop(canceller);
     pg_load_sessions_close(l, dbs);
     free(dbs);
-    err_release(&work.err);
     for (size_t i = 0; i < jobs; i++) {
         row_pass_release(&work.sessions[i].pass);
         str_release(&work.sessions[i].open);

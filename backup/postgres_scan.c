@@ -296,9 +296,7 @@ struct work {
     struct reader *readers;
     atomic_size_t next_group, next_reader;
     atomic_bool meanwhile_taken;
-    pthread_mutex_t lock; /* over the digests and the error */
-    struct err err;       /* the first: the others fail because they are cancelled */
-    atomic_bool failed;
+    pthread_mutex_t lock; /* over the digests */
     struct canceller *canceller;
 };
 
@@ -456,6 +454,7 @@ static void group_text(const struct work *w, const struct group *g, struct str *
 /* What one thread has in its hands. */
 struct stream {
     struct reader *reader;
+    struct workers *workers;
     struct piece *piece; /* NULL: none yet */
     struct digest_sum sum;
     struct str scratch;
@@ -504,7 +503,7 @@ static int look(struct stream *st, struct err *err)
     struct work *w = st->reader->work;
     uint64_t bytes = st->bytes;
     st->bytes = 0;
-    if (atomic_load(&w->failed))
+    if (workers_stopped(st->workers))
         return err_set(err, ERR_INTERRUPTED, "interrupted");
     return w->o->meter ? meter_add(w->o->meter, bytes, 0, err) : 0;
 }
@@ -562,28 +561,14 @@ static int read_group(struct stream *st, const struct group *g, struct str *sql,
     return result < 0 ? explain(err) : look(st, err);
 }
 
-/* Keeps the first error, and ends what the others do. */
-static int fail(struct work *w, struct err *err)
-{
-    pthread_mutex_lock(&w->lock);
-    bool first = !err_is_set(&w->err);
-    if (first)
-        err_move(&w->err, err);
-    pthread_mutex_unlock(&w->lock);
-    atomic_store(&w->failed, true);
-    if (first)
-        canceller_now(w->canceller);
-    return -1;
-}
-
-static int read_groups(struct reader *r, struct err *err)
+static int read_groups(struct reader *r, struct workers *workers, struct err *err)
 {
     struct work *w = r->work;
-    struct stream st = {.reader = r};
+    struct stream st = {.reader = r, .workers = workers};
     _cleanup_str_ struct str sql = {0};
     size_t i;
     int rc = 0;
-    while (rc == 0 && !atomic_load(&w->failed) &&
+    while (rc == 0 && !workers_stopped(workers) &&
            (i = atomic_fetch_add(&w->next_group, 1)) < w->ngroups)
         rc = read_group(&st, &w->groups[i], &sql, err);
     digest_sum_release(&st.sum);
@@ -591,16 +576,16 @@ static int read_groups(struct reader *r, struct err *err)
     return rc;
 }
 
+/* Who did what is to be done meanwhile reads as well, unless every session is taken: there may be no
+ * other thread. */
 static int take_part(struct workers *workers, void *data, struct err *err)
 {
     struct work *w = data;
-    int rc;
-    (void)workers;
-    if (w->o->meanwhile && !atomic_exchange(&w->meanwhile_taken, true))
-        rc = w->o->meanwhile(w->o->data, canceller_fd(w->canceller), err);
-    else
-        rc = read_groups(&w->readers[atomic_fetch_add(&w->next_reader, 1)], err);
-    return rc < 0 ? fail(w, err) : 0;
+    if (w->o->meanwhile && !atomic_exchange(&w->meanwhile_taken, true) &&
+        w->o->meanwhile(w->o->data, canceller_fd(w->canceller), err) < 0)
+        return -1;
+    size_t reader = atomic_fetch_add(&w->next_reader, 1);
+    return reader < (size_t)w->o->jobs ? read_groups(&w->readers[reader], workers, err) : 0;
 }
 
 /* ---- sessions and threads ---- */
@@ -679,19 +664,16 @@ int pg_scan_run(struct pg_scan *s, const struct pg_scan_options *o, struct err *
     pthread_mutex_init(&w.lock, NULL);
     int rc = open_all(&w, dbs, err);
     if (rc == 0)
-        rc = workers_run(o->jobs + (o->meanwhile ? 1 : 0), take_part, &w, NULL, err);
+        rc = workers_run(o->jobs + (o->meanwhile ? 1 : 0), take_part, &w, w.canceller, err);
     canceller_stop(w.canceller);
     if (rc == 0)
         collect_parts(&w);
-    else if (err_is_set(&w.err))
-        err_move(err, &w.err);
     for (size_t i = 0; i < n; i++) {
         part_writer_free(w.readers[i].writer);
         db_close(w.readers[i].db);
     }
     for (size_t i = 0; i < w.npieces; i++)
         part_list_release(&w.pieces[i].parts);
-    err_release(&w.err);
     free(w.pieces);
     free(w.groups);
     free(w.readers);

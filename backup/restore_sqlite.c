@@ -113,7 +113,7 @@ int load_sqlite(struct load *l, struct err *err)
         offset += m->members[o->parts[i]].raw;
     }
     meter_phase(l->meter, "pages", size);
-    int rc = workers_read(l->jobs, l->reader, put_member, &a, err);
+    int rc = workers_read(l->jobs, l->reader, put_member, &a, NULL, err);
     free(a.offsets);
     return rc;
 }

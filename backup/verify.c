@@ -144,7 +144,7 @@ static int read_all(const struct verify_options *o, struct bundle_reader *reader
     for (size_t i = 0; i < m->nmembers; i++)
         raw += m->members[i].raw;
     meter_phase(meter, "rows", raw);
-    int rc = workers_read(backup_jobs(o->jobs), reader, check_member, &p, err);
+    int rc = workers_read(backup_jobs(o->jobs), reader, check_member, &p, NULL, err);
     if (rc == 0)
         compare_sums(&p, problems);
     for (size_t i = 0; i < m->digests.n; i++)

@@ -91,11 +91,11 @@ static int read_members(struct workers *w, void *data, struct err *err)
 int workers_read(int n, struct bundle_reader *reader,
                  int (*member)(void *data, size_t position, const struct str *stored,
                                struct part_reader *d, struct err *err),
-                 void *data, struct err *err)
+                 void *data, struct canceller *cancel, struct err *err)
 {
     struct reading r = {.reader = reader, .member = member, .data = data};
     pthread_mutex_init(&r.lock, NULL);
-    int rc = workers_run(n, read_members, &r, NULL, err);
+    int rc = workers_run(n, read_members, &r, cancel, err);
     pthread_mutex_destroy(&r.lock);
     return rc;
 }
