@@ -12,6 +12,7 @@
 #include "runner/report.h"
 #include "tests/report_keys.h"
 #include "tests/suite.h"
+#include "tests/well_formed.h"
 
 static const struct terminal plain = {.color = false, .utf8 = true, .width = 80};
 
@@ -518,19 +519,6 @@ START_TEST(markdown_report_stays_short)
     ck_assert_ptr_nonnull(strstr(out.p, "… and 80 more findings"));
 }
 END_TEST
-
-/* Fails when the text is no well-formed XML; xmllint says why. Not by proc_run(), which waits in a way
- * that valgrind does not know. */
-static void check_well_formed(const char *text)
-{
-    _cleanup_free_ char *path = xasprintf("/tmp/belay-test-report-%d.html", getpid());
-    _cleanup_free_ char *command = xasprintf("xmllint --noout %s", path);
-    _cleanup_err_ struct err err = {0};
-    ck_assert_int_eq(file_replace(path, text, strlen(text), 0600, &err), 0);
-    int status = system(command);
-    unlink(path);
-    ck_assert_int_eq(status, 0);
-}
 
 START_TEST(html_report_is_well_formed_and_loads_and_runs_nothing)
 {
