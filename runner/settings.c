@@ -58,7 +58,7 @@ const struct option_spec option_specs[OPT_COUNT] = {
                    NULL},
     [OPT_FORMAT] = {"format", 'f', "NAME", "of the migrations, or of the report (see below)",
                     OPTION_CONFIG | OPTION_MANY, NULL},
-    [OPT_FROM] = {"from", 0, "BUNDLE|URL", "what to copy", OPTION_BARE, NULL},
+    [OPT_FROM] = {"from", 0, "BUNDLE|URL", "what to copy", 0, NULL},
     [OPT_GIT_BASE] = {"git-base", 0, "REF", "check only revisions added since REF", 0, NULL},
     [OPT_HEAD] = {"head", 0, "REV", "the revision to follow; base for a new one",
                   OPTION_MANY | OPTION_BARE, NULL},
