@@ -68,12 +68,13 @@ struct verify_options {
 struct verify_result {
     struct backup_summary summary;
     struct strv problems; /* what is wrong with the bundle; empty: good */
+    bool not_bundle;      /* the file does not even begin like one: so says the only problem */
     bool drilled;
 };
 void verify_result_release(struct verify_result *r);
 
 /* -1 when no verdict was reached (no such file, no key, no room for the drill, interrupted). A damaged
- * bundle is a result. */
+ * bundle is a result, and so is a file that is none. */
 int backup_verify(const struct verify_options *o, struct verify_result *ret, struct err *err);
 
 struct restore_options {

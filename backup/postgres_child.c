@@ -70,6 +70,8 @@ int pg_child_run(const struct pg_child *c, const char *const *argv, const char *
     if (r.status != 0) {
         err_set(err, ERR_ENV, "%s failed %s", path_base(argv[0]), doing);
         err->detail = str_take(&r.errors);
+        if (strstr(err->detail, "max_locks_per_transaction"))
+            err_hint(err, PG_LOCK_TABLE_HINT);
         return -1;
     }
     if (ret_output) {

@@ -17,6 +17,10 @@ int pg_child_init(struct pg_child *c, const char *url, struct err *err);
 void pg_child_release(struct pg_child *c);
 #define _cleanup_pg_child_ __attribute__((cleanup(pg_child_release)))
 
+/* For those who read or fill a database with more tables than the server has locks for. */
+#define PG_LOCK_TABLE_HINT                                                                         \
+    "raise max_locks_per_transaction in the server's configuration, and restart it"
+
 /*
  * Runs argv with --no-password and --dbname added. options: settings of its sessions, "-c
  * synchronous_commit=off ...", or NULL. An exit code that is not 0 is ERR_ENV, "<program> failed

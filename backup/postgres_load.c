@@ -33,7 +33,12 @@ static int run_pg_restore(struct pg_loader *ld, const char *const *more, const c
         argv[n++] = "--no-privileges";
     }
     argv[n++] = ld->archive;
-    return pg_child_run(&ld->child, argv, options, doing, ld->l->control, NULL, err);
+    if (pg_child_run(&ld->child, argv, options, doing, ld->l->control, NULL, err) == 0)
+        return 0;
+    if (err->detail && (strstr(err->detail, "must be member of role") ||
+                        strstr(err->detail, "must be able to SET ROLE")))
+        err_hint(err, "restore as a superuser or a member of that role, or with --no-owner");
+    return -1;
 }
 
 static int pre_data(struct pg_loader *ld, struct err *err)
@@ -308,7 +313,9 @@ int pg_loader_tables(struct pg_loader *ld, struct err *err)
 int pg_loader_finish(struct pg_loader *ld, const char *sequences, struct err *err)
 {
     const struct load *l = ld->l;
-    if (sequences && *sequences && db_run(ld->db, sequences, DB_RUN_WHOLE, NULL, err) < 0)
+    /* one by one: a lock on each, held to the end of a transaction, would fill the server's lock
+     * table */
+    if (sequences && *sequences && db_run(ld->db, sequences, DB_RUN_STATEMENTS, NULL, err) < 0)
         return -1;
     meter_phase(l->meter, "indexes", 0);
     _cleanup_free_ char *options = index_options(ld, err);

@@ -47,13 +47,18 @@ enum catalog_column {
 
 /* clang-format off */
 
+/* Sizes and rights are asked for once a table, not once a column. */
 static const char catalog_sql[] =
-    "with r as (select c.oid, c.relkind, c.relispartition, n.nspname, c.relname, c.relam,"
+    "with r as materialized (select c.oid, c.relkind, c.relispartition, n.nspname, c.relname, c.relam,"
     "  c.relpersistence, coalesce(pg_partition_root(c.oid), c.oid) as root,"
     "  (select x.extcondition[array_position(x.extconfig, c.oid)] from pg_depend e"
     "   join pg_extension x on x.oid = e.refobjid where e.classid = 'pg_class'::regclass"
     "   and e.objid = c.oid and e.deptype = 'e' and e.refclassid = 'pg_extension'::regclass"
-    "  ) as condition"
+    "  ) as condition,"
+    "  case when c.relkind = 'r' then"
+    "   pg_relation_size(c.oid) / current_setting('block_size')::bigint else 0 end as pages,"
+    "  case when c.relkind = 'r' then pg_table_size(c.oid) else 0 end as bytes,"
+    "  has_table_privilege(c.oid, 'select') as readable, row_security_active(c.oid) as policies"
     "  from pg_class c join pg_namespace n on n.oid = c.relnamespace"
     "  where c.oid >= " FIRST_USER_OID " and c.relkind in ('r', 'p')"
     "  and c.relpersistence <> 't' and" SCHEMA_FILTER
@@ -63,12 +68,8 @@ static const char catalog_sql[] =
     "   and e.refclassid = 'pg_extension'::regclass"
     "   and c.oid <> all(coalesce(x.extconfig, '{}'))))"
     " select r.oid, r.relkind, r.relispartition, r.nspname, r.relname, n.nspname, o.relname,"
-    "  case when r.relkind = 'r' then"
-    "   pg_relation_size(r.oid) / current_setting('block_size')::bigint else 0 end,"
-    "  case when r.relkind = 'r' then pg_table_size(r.oid) else 0 end,"
-    "  r.relam = (select oid from pg_am where amname = 'heap'), r.relpersistence = 'u',"
-    "  r.condition, has_table_privilege(r.oid, 'select'), row_security_active(r.oid),"
-    "  a.attname, a.attgenerated <> ''"
+    "  r.pages, r.bytes, r.relam = (select oid from pg_am where amname = 'heap'), r.relpersistence = 'u',"
+    "  r.condition, r.readable, r.policies, a.attname, a.attgenerated <> ''"
     " from r join pg_class o on o.oid = r.root join pg_namespace n on n.oid = o.relnamespace"
     " left join pg_attribute a on a.attrelid = r.root and a.attnum > 0 and not a.attisdropped"
     " order by r.oid, a.attnum";
@@ -368,21 +369,16 @@ static bool is_small(const struct pg_table *t)
     return t->bytes < GROUP_BYTES / 4;
 }
 
-static bool is_wanted(const struct work *w, size_t table)
-{
-    return w->scan->tables[table].rows && (!w->o->tables || w->o->tables[table]);
-}
-
 static void plan(struct work *w, int version)
 {
     struct pg_scan *s = w->scan;
     for (size_t i = 0; i < s->ntables; i++)
-        if (is_wanted(w, i) && !is_small(&s->tables[i]))
+        if (s->tables[i].rows && !is_small(&s->tables[i]))
             plan_table(w, i, version);
     size_t first = w->npieces;
     uint64_t bytes = 0;
     for (size_t i = 0; i < s->ntables; i++) {
-        if (!is_wanted(w, i) || !is_small(&s->tables[i]))
+        if (!s->tables[i].rows || !is_small(&s->tables[i]))
             continue;
         add_piece(w, (struct piece){.table = i, .bytes = s->tables[i].bytes, .whole = true});
         bytes += s->tables[i].bytes;
@@ -393,7 +389,7 @@ static void plan(struct work *w, int version)
         bytes = 0;
     }
     add_group(w, first);
-    for (int i = 0; !w->o->no_large_objects && i < rows_count(s->ranges); i++) {
+    for (int i = 0; i < rows_count(s->ranges); i++) {
         first = w->npieces;
         /* their size is not known; it may well be large */
         add_piece(w,

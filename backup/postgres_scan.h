@@ -72,8 +72,6 @@ struct pg_scan_options {
     int level;
     const struct pg_scan_sink *sink; /* or go there; NULL: only the digests */
     void *const *sinks;              /* with sink: jobs of them */
-    const bool *tables;              /* only those that are true; NULL: all of them */
-    bool no_large_objects;
     struct meter *meter;
     const struct backup_control *control; /* or NULL */
     /* Runs in one thread while the others read; or NULL. Its failure stops them; *stop_fd can be read

@@ -104,6 +104,12 @@ static int check_readable(struct pg_source *s, struct err *err)
 static int lock_failed(const struct pg_source *s, struct err *err)
 {
     int ms = s->lock_timeout_ms;
+    if (err->hint && strstr(err->hint, "max_locks_per_transaction")) {
+        err_set(err, ERR_ENV,
+                "the server's lock table has no room for a lock on each of %zu tables",
+                s->scan.ntables);
+        return err_hint(err, PG_LOCK_TABLE_HINT);
+    }
     if (strcmp(err->sqlstate, "55P03") != 0)
         return -1;
     err_set(err, ERR_ENV, "no lock for reading the tables within %d.%d s", ms / 1000,
@@ -192,6 +198,17 @@ static struct digest *add_sequence_digest(struct digest_set *set, const char *na
     return &set->v[set->n++];
 }
 
+/* The savepoint gives the locks back: one for each sequence, beside those of the tables, would fill
+ * the server's lock table. */
+static int query_and_unlock(struct db *db, const char *sql, struct rows **ret, struct err *err)
+{
+    return db_run(db, "savepoint belay", DB_RUN_WHOLE, NULL, err) < 0 ||
+                   db_query(db, sql, NULL, 0, ret, err) < 0
+               ? -1
+               : db_run(db, "rollback to savepoint belay; release savepoint belay", DB_RUN_WHOLE,
+                        NULL, err);
+}
+
 /* last_value and is_called of the sequences from row `first` on. */
 static int read_sequences(struct pg_source *s, const struct rows *list, int first,
                           struct str *statements, struct err *err)
@@ -207,7 +224,7 @@ static int read_sequences(struct pg_source *s, const struct rows *list, int firs
                  i, names.v[names.n - 1]);
     }
     str_add(&sql, " order by 1");
-    if (db_query(s->db, sql.p, NULL, 0, &rows, err) < 0)
+    if (query_and_unlock(s->db, sql.p, &rows, err) < 0)
         return -1;
     for (int i = 0; i < rows_count(rows); i++) {
         const char *last = rows_get(rows, i, 1), *name = names.v[i];

@@ -245,7 +245,11 @@ int backup_verify(const struct verify_options *o, struct verify_result *ret, str
             err_move(err, &why);
             return -1;
         }
-        strv_add(&result.problems, why.message);
+        result.not_bundle = !bundle_is(o->path);
+        if (result.not_bundle)
+            strv_add_take(&result.problems, xasprintf("%s is not a bundle", o->path));
+        else
+            strv_add(&result.problems, why.message);
     }
     *ret = result;
     result = (struct verify_result){0};

@@ -1,6 +1,8 @@
 /* belay backup, verify and restore. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "backup/backup.h"
 #include "backup/bundle.h"
@@ -104,8 +106,40 @@ static int default_name(const struct database *d, const struct strv *revisions, 
     return 0;
 }
 
+/* The folder of the bundle, and how much of it there was before. */
+struct folder {
+    char *path, *before;
+};
+
+static int folder_make(const char *path, struct folder *ret, struct err *err)
+{
+    *ret = (struct folder){.path = xstrdup(path), .before = xstrdup(path)};
+    while (!dir_exists(ret->before)) {
+        char *parent = path_dir(ret->before);
+        bool top = strcmp(parent, ret->before) == 0;
+        free(ret->before);
+        ret->before = parent;
+        if (top)
+            break;
+    }
+    return dir_make(path, 0700, err);
+}
+
+/* Takes away again what is empty of what was made; nothing once there is a bundle in it. */
+static void folder_release(struct folder *f)
+{
+    while (f->path && strcmp(f->path, f->before) != 0 && (rmdir(f->path) == 0 || errno == ENOENT)) {
+        char *parent = path_dir(f->path);
+        free(f->path);
+        f->path = parent;
+    }
+    free(f->path);
+    free(f->before);
+}
+
 static int bundle_path(const struct cli *cli, const struct database *d,
-                       const struct strv *revisions, char **ret, struct err *err)
+                       const struct strv *revisions, struct folder *folder, char **ret,
+                       struct err *err)
 {
     const char *output = settings_get(&cli->settings, OPT_OUTPUT);
     const char *dir = settings_get(&cli->settings, OPT_BUNDLES);
@@ -115,7 +149,7 @@ static int bundle_path(const struct cli *cli, const struct database *d,
         return 0;
     }
     dir = output ? output : dir ? dir : "belay-bundles";
-    if (default_name(d, revisions, &name, err) < 0 || dir_make(dir, 0700, err) < 0)
+    if (default_name(d, revisions, &name, err) < 0 || folder_make(dir, folder, err) < 0)
         return -1;
     *ret = path_join(dir, name);
     return 0;
@@ -168,6 +202,7 @@ int cmd_backup(struct cli *cli, struct err *err)
     const struct settings *s = &cli->settings;
     _cleanup_database_ struct database d = {0};
     _cleanup_strv_ struct strv revisions = {0};
+    _cleanup_(folder_release) struct folder folder = {0};
     _cleanup_free_ char *path = NULL;
     _cleanup_(backup_summary_release) struct backup_summary summary = {0};
     _cleanup_(transfer_end) struct transfer transfer = {.cancel_fd = -1};
@@ -176,7 +211,7 @@ int cmd_backup(struct cli *cli, struct err *err)
         find_database(cli, &d, err) < 0)
         return -1;
     find_revisions(&d, &revisions);
-    if (bundle_path(cli, &d, &revisions, &path, err) < 0 ||
+    if (bundle_path(cli, &d, &revisions, &folder, &path, err) < 0 ||
         transfer_init(&transfer, settings_on(s, OPT_QUIET), err) < 0)
         return -1;
     const char *const *tables = d.source ? source_version_tables(d.source) : NULL;
@@ -221,10 +256,13 @@ static void verify_text(const struct cli *cli, const char *path, const struct ve
     struct terminal t = terminal_for(stdout, settings_get(&cli->settings, OPT_COLOR));
     _cleanup_str_ struct str out = {0};
     bool good = r->problems.n == 0;
-    style_add(&out, &t, good ? STYLE_GREEN : STYLE_RED, good ? "good" : "damaged");
+    style_add(&out, &t, good ? STYLE_GREEN : STYLE_RED,
+              good            ? "good"
+              : r->not_bundle ? "not a bundle"
+                              : "damaged");
     _cleanup_free_ char *name = text_printable(path);
     str_addf(&out, "  %s", name);
-    for (size_t i = 0; i < r->problems.n; i++) {
+    for (size_t i = 0; !r->not_bundle && i < r->problems.n; i++) {
         _cleanup_free_ char *problem = text_printable(r->problems.v[i]);
         str_addf(&out, "\n    %s", problem);
     }

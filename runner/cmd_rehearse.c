@@ -103,8 +103,12 @@ static int rehearse(struct cli *cli, struct rehearsal *r, struct err *err)
     if (project_open(s, &cli->config, cli->args.n ? cli->args.v[0] : NULL, &source, err) < 0)
         return -1;
     _cleanup_(copy_look_release) struct copy_look look = {0};
-    if (copy_look(from, settings_get(s, OPT_KEY), &look, err) < 0)
+    if (copy_look(from, settings_get(s, OPT_KEY), &look, err) < 0) {
+        if (err->code == ERR_USAGE && !strstr(from, "://"))
+            err_hint(err, "give the path of a bundle or of an SQLite file that exists, or a URL "
+                          "such as postgresql://host/name");
         return err_prefix(err, "--from");
+    }
     const struct engine *engine = look.engine;
     const struct strv *extensions = &cli->config.sqlite_extensions;
     for (size_t i = 0; engine == &engine_sqlite && i < extensions->n; i++)

@@ -149,6 +149,64 @@ START_TEST(an_encrypted_bundle_needs_its_key)
 }
 END_TEST
 
+START_TEST(a_backup_that_fails_leaves_no_folder)
+{
+    setup();
+    _cleanup_run_ struct run plain = belay_run(place, NULL, "backup app.db --encrypt-to no-key");
+    ASSERT_RUN(plain, 2);
+    _cleanup_run_ struct run named =
+        belay_run(place, NULL, "backup app.db --encrypt-to no-key -o deep/er/");
+    ASSERT_RUN(named, 2);
+    _cleanup_free_ char *usual = path_join(place, "belay-bundles"),
+                        *deep = path_join(place, "deep");
+    ck_assert(!dir_exists(usual));
+    ck_assert(!dir_exists(deep));
+    ck_assert_int_eq(mkdir(deep, 0700), 0); /* one that was there stays */
+    _cleanup_run_ struct run kept =
+        belay_run(place, NULL, "backup app.db --encrypt-to no-key -o deep");
+    ASSERT_RUN(kept, 2);
+    ck_assert(dir_exists(deep));
+    teardown();
+}
+END_TEST
+
+START_TEST(a_file_that_is_no_bundle_is_called_none)
+{
+    setup();
+    _cleanup_run_ struct run verify = belay_run(place, NULL, "verify app.db");
+    ASSERT_RUN(verify, 1);
+    ck_assert_str_eq(verify.out, "not a bundle  app.db\n");
+    _cleanup_run_ struct run json = belay_run(place, NULL, "verify --format json app.db");
+    ASSERT_RUN(json, 1);
+    has(json.out, "\"app.db is not a bundle\"");
+    teardown();
+}
+END_TEST
+
+START_TEST(a_folder_or_bundle_that_is_not_there_is_said_and_not_made)
+{
+    static const struct {
+        const char *args;
+        int code;
+        const char *words;
+    } table[] = {
+        {"recover --bundles nope --url sqlite:///app.db", 2, "there is no journal of deploys"},
+        {"status --bundles nope", 0, "no deploys in nope"},
+        {"bundles nope", 3, "cannot read folder nope"},
+        {"rehearse --from nope.belay", 2, "give the path of a bundle"},
+    };
+    setup();
+    size_t before = dir_count(place);
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        _cleanup_run_ struct run r = belay_run(place, NULL, table[i].args);
+        ASSERT_RUN(r, table[i].code);
+        has(table[i].code ? r.errors : r.out, table[i].words);
+    }
+    ck_assert_uint_eq(dir_count(place), before);
+    teardown();
+}
+END_TEST
+
 START_TEST(old_bundles_go_when_it_is_asked_for)
 {
     setup();
@@ -182,6 +240,9 @@ int main(void)
     SUITE_ADD(s, a_restore_says_where_the_old_content_is);
     SUITE_ADD(s, a_damaged_bundle_ends_verify_with_1_and_restore_with_2);
     SUITE_ADD(s, an_encrypted_bundle_needs_its_key);
+    SUITE_ADD(s, a_backup_that_fails_leaves_no_folder);
+    SUITE_ADD(s, a_file_that_is_no_bundle_is_called_none);
+    SUITE_ADD(s, a_folder_or_bundle_that_is_not_there_is_said_and_not_made);
     SUITE_ADD(s, old_bundles_go_when_it_is_asked_for);
     return suite_run(s);
 }
