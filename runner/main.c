@@ -216,8 +216,7 @@ const struct command commands[] = {
      "run the pending revisions on a copy of production, measured", rehearse_help,
      COMMON | SOURCE | O(BIG_TABLE) | O(FAIL_ON) | O(FROM) | O(JOBS) | O(KEY) | O(LOCK_TIMEOUT) |
          O(LONG_LOCK) | O(MAX_BLOCKED) | O(MAX_DURATION) | O(MAX_GROWTH) | O(OUTPUT) |
-         O(QUERIES_FROM) | O(REQUIRE_MASKING) |
-         O(SCRATCH_URL) | O(TO),
+         O(QUERIES_FROM) | O(REQUIRE_MASKING) | O(SCRATCH_URL) | O(TO),
      true},
     {"recover", cmd_recover, "", 0, 0, "finish a deploy that was cut off",
      "Ends as the deploy itself would have: complete, or back and proved, or exit 5\n"

@@ -123,7 +123,8 @@ static int proved(struct walk *w, bool *ret, struct err *err)
 static int keep_head(struct walk *w, struct err *err)
 {
     _cleanup_line_ struct line *head = NULL;
-    return line_copy(w->line, NULL, &head, err) < 0 ? -1 : line_keep(head, &w->result->kept_url, err);
+    return line_copy(w->line, NULL, &head, err) < 0 ? -1
+                                                    : line_keep(head, &w->result->kept_url, err);
 }
 
 static int walk_all(struct walk *w, bool *ret_proved, struct err *err)
