@@ -192,8 +192,8 @@ static const char rehearse_help[] =
     "--max-growth are budgets, mostly kept in belay.yaml. --format text or json.\n"
     "docs/rehearse.md says what is measured, and how.\n"
     "\n"
-    "Exit 0: nothing found from --fail-on (error) upwards; 1: findings, or the copy\n"
-    "does not fit the revisions; 2: usage; 3: no verdict.\n";
+    "Exit 0: nothing found from --fail-on (error) upwards; 1: findings; 2: usage, or\n"
+    "the copy does not fit the revisions; 3: no verdict.\n";
 
 #define DEPLOY                                                                                     \
     (O(ALLOW_DRIFT) | O(BUNDLES) | O(DEADLINE) | O(DRILL) | O(ENCRYPT_TO) | O(FENCE) | O(JOBS) |   \

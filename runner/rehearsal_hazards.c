@@ -32,15 +32,23 @@ static double held(const struct measured_lock *l)
     return l ? l->until - l->from : 0;
 }
 
-/* A stronger lock first, then the longer one. */
-static bool is_worse(const struct measured_lock *a, const struct measured_lock *b)
-{
-    return !b || a->blocks > b->blocks || (a->blocks == b->blocks && held(a) > held(b));
-}
-
 static const struct rehearsal_thresholds *thresholds(const struct subject *s)
 {
     return &s->h->o->thresholds;
+}
+
+/* A stronger lock first, then the longer one. SQLite's writers all keep readers out for a moment in the
+ * end: only where that is long does it count. */
+static bool is_worse(const struct subject *s, const struct measured_lock *a,
+                     const struct measured_lock *b)
+{
+    bool database = strcmp(a->kind, "database") == 0;
+    if (!b)
+        return true;
+    if (a->blocks == b->blocks ||
+        (database && held(a) < thresholds(s)->long_lock && held(b) < thresholds(s)->long_lock))
+        return database && a->blocks != b->blocks ? a->blocks < b->blocks : held(a) > held(b);
+    return a->blocks > b->blocks;
 }
 
 static bool is_big(const struct subject *s)
@@ -58,6 +66,8 @@ static bool under_lock(const struct subject *s, size_t statement)
 {
     if (!s->lock || statement >= s->m->nstatements)
         return false;
+    if (statement == s->lock->statement)
+        return true;
     const struct measured_statement *x = &s->m->statements[statement];
     return x->start + x->seconds > s->lock->from && x->start < s->lock->until;
 }
@@ -89,7 +99,7 @@ static void look_at(struct subject *s)
     for (size_t i = 0; i < s->m->nlocks; i++) {
         const struct measured_lock *l = &s->m->locks[i];
         if (l->blocks != LOCK_BLOCKS_NOTHING && strcmp(l->relation, s->table) == 0 &&
-            is_worse(l, s->lock))
+            is_worse(s, l, s->lock))
             s->lock = l;
     }
     if (s->lock)
@@ -212,9 +222,16 @@ static bool changed_much(const struct subject *s)
            s->updating >= thresholds(s)->long_lock;
 }
 
+/* SQLite's lock is on all of it: what counts is how much was written under it. */
+static bool wrote_much(const struct subject *s)
+{
+    return s->lock && strcmp(s->lock->kind, "database") == 0 && s->m->pages > 0 &&
+           s->m->pages * s->m->page_size >= thresholds(s)->big_table;
+}
+
 static void judge(const struct subject *s)
 {
-    bool heavy = is_long(s) || (is_big(s) && (s->read || s->written));
+    bool heavy = is_long(s) || (is_big(s) && (s->read || s->written)) || wrote_much(s);
     int64_t rewritten = s->rewrite ? s->rewrite->after : 0;
     if (s->rewrite && (is_long(s) || rewritten >= thresholds(s)->big_table || is_big(s))) {
         add_rewrite(s);
@@ -250,14 +267,14 @@ static void judge_tables(struct rehearse *h, size_t i)
 {
     const struct measures *m = &h->result->steps[i].up.measures;
     _cleanup_strv_ struct strv names = {0};
+    for (size_t k = 0; k < m->nrewrites; k++)
+        if (strcmp(m->rewrites[k].kind, "table") == 0)
+            add_name(&names, m->rewrites[k].relation);
     for (size_t k = 0; k < m->nlocks; k++)
         if (strcmp(m->locks[k].kind, "table") == 0 || strcmp(m->locks[k].kind, "database") == 0)
             add_name(&names, m->locks[k].relation);
     for (size_t k = 0; k < m->nwork; k++)
         add_name(&names, m->work[k].table);
-    for (size_t k = 0; k < m->nrewrites; k++)
-        if (strcmp(m->rewrites[k].kind, "table") == 0)
-            add_name(&names, m->rewrites[k].relation);
     bool rewritten = false;
     for (size_t k = 0; k < names.n; k++) {
         struct subject s = {.h = h, .i = i, .m = m, .table = names.v[k]};

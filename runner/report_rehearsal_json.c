@@ -141,6 +141,7 @@ static json_t *pass_json(const struct rehearsed_pass *p, bool measured)
     json_object_set_new(j, "bytes_temporary", number(m->temp));
     json_object_set_new(j, "wal", number(m->wal));
     json_object_set_new(j, "pages", number(m->pages));
+    json_object_set_new(j, "page_size", number(m->page_size));
     return j;
 }
 

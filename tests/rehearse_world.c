@@ -7,15 +7,29 @@
 void world_open(struct world *w, const struct engine *e, const struct file *files, size_t applied,
                 const char *sql)
 {
+    char *dir = folder_new();
+    folder_fill(dir, files);
+    world_open_in(w, e, dir, NULL, applied, sql);
+}
+
+static int open_source_of(const struct world *w, struct source **ret, struct err *err)
+{
+    return source_open(&(struct source_options){.dir = w->dir, .python = w->python}, ret, err);
+}
+
+void world_open_in(struct world *w, const struct engine *e, char *dir, const char *python,
+                   size_t applied, const char *sql)
+{
     struct err err = {0};
-    *w = (struct world){
-        .engine = e, .dir = folder_new(), .thresholds = {REHEARSAL_LONG_LOCK, REHEARSAL_BIG_TABLE}};
-    folder_fill(w->dir, files);
+    *w = (struct world){.engine = e,
+                        .dir = dir,
+                        .python = python,
+                        .thresholds = {REHEARSAL_LONG_LOCK, REHEARSAL_BIG_TABLE}};
     ASSERT_OK(scratch_new(fixture_pool(e), &w->copy, &err), &err);
     struct db_proof proof = scratch_proof(w->copy);
     _cleanup_source_ struct source *source = NULL;
     _cleanup_(cleanup_migrator_close) struct migrator *m = NULL;
-    ASSERT_OK(source_open(&(struct source_options){.dir = w->dir}, &source, &err), &err);
+    ASSERT_OK(open_source_of(w, &source, &err), &err);
     ASSERT_OK(migrator_open(source, e, scratch_url(w->copy), DB_OPEN_SCRATCH, &proof, &m, &err),
               &err);
     for (size_t i = 0; i < applied; i++) {
@@ -40,7 +54,7 @@ void world_rehearse(struct world *w)
 {
     struct err err = {0};
     _cleanup_source_ struct source *source = NULL;
-    ASSERT_OK(source_open(&(struct source_options){.dir = w->dir}, &source, &err), &err);
+    ASSERT_OK(open_source_of(w, &source, &err), &err);
     const struct rehearsal_options o = {
         .check = {.source = source,
                   .engine = w->engine,
@@ -52,6 +66,7 @@ void world_rehearse(struct world *w)
         .budgets = w->budgets,
         .thresholds = w->thresholds,
         .queries = &w->queries,
+        .no_canaries = w->no_canaries,
     };
     ASSERT_OK(rehearsal_run(&o, &w->result, &err), &err);
 }

@@ -21,6 +21,8 @@ struct world {
     const struct engine *engine;
     char *dir;
     struct scratch *copy;
+    const char *python; /* of an Alembic project; or NULL */
+    bool no_canaries;
     struct rehearsal_thresholds thresholds;
     struct rehearsal_budgets budgets;
     struct queries queries; /* released with the world */
@@ -30,6 +32,9 @@ struct world {
 /* The first `applied` revisions of the files run, then sql. */
 void world_open(struct world *w, const struct engine *e, const struct file *files, size_t applied,
                 const char *sql);
+/* The same with a folder that is there, taken over. */
+void world_open_in(struct world *w, const struct engine *e, char *dir, const char *python,
+                   size_t applied, const char *sql);
 void world_add(struct world *w, const struct file *files);
 /* Must come to a verdict. */
 void world_rehearse(struct world *w);

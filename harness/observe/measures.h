@@ -89,6 +89,7 @@ struct measures {
     int64_t temp;          /* of temporary files at their largest */
     int64_t wal;           /* PostgreSQL */
     int64_t pages;         /* SQLite: written */
+    int64_t page_size;     /* SQLite: bytes of one */
     size_t tries;          /* of the readers and writers, that got through */
 };
 

@@ -22,6 +22,8 @@ static void hear(void *observer, const struct statement_event *e)
     t->event.text = xstrdup(e->text);
     t->event.file = xstrdup(e->file);
     t->event.seen = xstrdup(e->seen);
+    if (o->ops->heard)
+        o->ops->heard(o);
 }
 
 int observer_open(const struct observer_options *o, struct observer **ret, struct err *err)
@@ -36,7 +38,8 @@ int observer_open(const struct observer_options *o, struct observer **ret, struc
 
 struct migrator_observer observer_hook(struct observer *o)
 {
-    return (struct migrator_observer){.data = o, .statement = hear, .look = o->ops->look};
+    return (struct migrator_observer){
+        .data = o, .statement = hear, .look = o->ops->look, .wait = o->ops->heard != NULL};
 }
 
 void observer_close(struct observer *o)

@@ -19,6 +19,8 @@ struct observer_ops {
     int (*open)(const struct observer_options *o, struct observer **ret, struct err *err);
     void (*close)(struct observer *o);
     const char *look; /* for migrator_observe(), or NULL */
+    /* After a statement, while its session waits; or NULL. */
+    void (*heard)(struct observer *o);
     int (*begin)(struct observer *o, struct db *session, struct err *err);
     /* Stops what begin started; always. */
     void (*stop)(struct observer *o);

@@ -250,7 +250,7 @@ static bool sighting_has(const struct sighting *s, const struct hold *h)
 
 static int by_time(const void *a, const void *b)
 {
-    double x = ((const struct sighting *)a)->from, y = ((const struct sighting *)b)->from;
+    double x = ((const struct sighting *)a)->seen, y = ((const struct sighting *)b)->seen;
     return (x > y) - (x < y);
 }
 
@@ -276,7 +276,7 @@ static struct sighting *all_sightings(const struct pg_observer *o, const struct 
         double end = o->base.told[i].event.end;
         size_t cap = 0, m;
         const json_t *mode;
-        all[n] = (struct sighting){.from = end, .until = end};
+        all[n] = (struct sighting){end, end, end, end, NULL, 0};
         for (size_t k = 0; k < looks[i].n; k++)
             json_array_foreach(looks[i].v[k].modes, m, mode) sighting_add(
                 &all[n], &cap, looks[i].v[k].oid, watcher_mode(json_string_value(mode)));
@@ -294,13 +294,13 @@ static void find_holds(const struct pg_observer *o, const struct look *looks, st
     struct sighting *all = all_sightings(o, looks, &n);
     for (size_t i = 0; i < n; i++) {
         const struct sighting *s = &all[i];
-        double not_yet = i ? all[i - 1].until : o->base.began;
+        double not_yet = i ? all[i - 1].asked_last : o->base.began;
         for (size_t k = 0; k < ret->n; k++) {
             struct hold *h = &ret->v[k];
             if (!h->open)
                 continue;
-            h->open = sighting_has(s, h);
-            h->until = h->open ? s->until : s->from;
+            h->open = sighting_has(s, h) || s->asked < h->until; /* an old answer, come late */
+            h->until = sighting_has(s, h) ? s->seen_last : h->open ? h->until : s->seen;
         }
         for (size_t k = 0; k < s->n; k++) {
             if (open_hold(ret, &s->v[k]))
@@ -308,8 +308,8 @@ static void find_holds(const struct pg_observer *o, const struct look *looks, st
             ret->v = xgrow(ret->v, ret->n, &ret->cap, sizeof(*ret->v));
             ret->v[ret->n++] = (struct hold){.relation = s->v[k].relation,
                                              .mode = s->v[k].mode,
-                                             .from = observer_taken(&o->base, not_yet, s->from),
-                                             .until = s->until,
+                                             .from = observer_taken(&o->base, not_yet, s->seen),
+                                             .until = s->seen_last,
                                              .open = true};
         }
     }

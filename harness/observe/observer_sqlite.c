@@ -49,12 +49,13 @@ struct lite_observer {
     pthread_t thread;
     bool running;
     atomic_bool stop;
-    /* the thread's, until it has ended */
+    pthread_mutex_t lock; /* over what follows, until the thread has ended */
     struct span *spans;
     size_t nspans, spans_cap;
     int64_t peak, page_size;
     int64_t frames; /* bytes of the WAL at its largest */
     size_t samples;
+    double sampled; /* when last */
 };
 
 static int64_t file_bytes(const char *path)
@@ -125,22 +126,33 @@ static void note_state(struct lite_observer *o, enum state state, double before,
     o->spans[o->nspans++] = (struct span){state, now, now, before};
 }
 
+static void sample(struct lite_observer *o)
+{
+    pthread_mutex_lock(&o->lock);
+    double now = clock_seconds();
+    int64_t bytes = all_bytes(o), frames = file_bytes(o->wal);
+    note_state(o, state_now(o), o->sampled, now);
+    o->peak = bytes > o->peak ? bytes : o->peak;
+    o->frames = frames > o->frames ? frames : o->frames;
+    o->samples++;
+    o->sampled = now;
+    pthread_mutex_unlock(&o->lock);
+}
+
 static void *watch(void *data)
 {
     struct lite_observer *o = data;
-    double before = clock_seconds();
     while (!atomic_load(&o->stop)) {
-        double now = clock_seconds();
-        note_state(o, state_now(o), before, now);
-        int64_t bytes = all_bytes(o), frames = file_bytes(o->wal);
-        o->peak = bytes > o->peak ? bytes : o->peak;
-        o->frames = frames > o->frames ? frames : o->frames;
-        o->samples++;
-        before = now;
+        sample(o);
         usleep(SAMPLE_US);
     }
-    note_state(o, STATE_FREE, before, clock_seconds());
     return NULL;
+}
+
+/* However busy the machine is, it is seen at least once what a statement left locked. */
+static void lite_heard(struct observer *base)
+{
+    sample((struct lite_observer *)base);
 }
 
 /* ---- tables ---- */
@@ -331,6 +343,7 @@ static void lite_stop(struct observer *base)
         return;
     atomic_store(&o->stop, true);
     pthread_join(o->thread, NULL);
+    note_state(o, STATE_FREE, o->sampled, clock_seconds());
     o->running = false;
 }
 
@@ -338,6 +351,7 @@ static void lite_close(struct observer *base)
 {
     struct lite_observer *o = (struct lite_observer *)base;
     lite_stop(base);
+    pthread_mutex_destroy(&o->lock);
     db_close(o->db);
     tables_release(&o->before);
     free(o->path);
@@ -351,6 +365,7 @@ static void lite_close(struct observer *base)
 static int lite_open(const struct observer_options *options, struct observer **ret, struct err *err)
 {
     struct lite_observer *o = xcalloc(1, sizeof(*o));
+    pthread_mutex_init(&o->lock, NULL);
     _cleanup_free_ char *size = NULL;
     if (url_sqlite_path(options->url, &o->path, err) < 0 ||
         db_open(&engine_sqlite, options->url, DB_OPEN_SCRATCH, &o->db, err) < 0 ||
@@ -384,6 +399,7 @@ static int lite_begin(struct observer *base, struct db *session, struct err *err
     o->before_bytes = o->peak = all_bytes(o);
     o->nspans = o->samples = 0;
     o->frames = 0;
+    o->sampled = clock_seconds();
     atomic_store(&o->stop, false);
     int rc = pthread_create(&o->thread, NULL, watch, o);
     if (rc)
@@ -406,6 +422,7 @@ static int lite_end(struct observer *base, struct measures *m, struct err *err)
     m->after = all_bytes(o);
     m->peak = o->peak > m->after ? o->peak : m->after;
     m->wal = MEASURE_UNKNOWN;
+    m->page_size = o->page_size;
     /* a session of another process tells nothing; its WAL does, where it has one */
     m->pages = o->session  ? pages_written(o->session) - o->written
                : o->frames ? o->frames / (o->page_size + 24)
@@ -424,6 +441,7 @@ const struct observer_ops observer_sqlite = {
     .open = lite_open,
     .close = lite_close,
     .look = look_sql,
+    .heard = lite_heard,
     .begin = lite_begin,
     .stop = lite_stop,
     .end = lite_end,

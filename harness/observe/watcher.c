@@ -253,7 +253,7 @@ static int by_relation(const void *a, const void *b)
 static void take_locks(struct watching *w, const struct session *s, const PGresult *r, double now)
 {
     struct watcher *p = &w->public;
-    struct sighting seen = {.from = s->sent, .until = now};
+    struct sighting seen = {s->sent, now, s->sent, now, NULL, 0};
     size_t cap = 0;
     for (int i = 0; i < PQntuples(r); i++) {
         uint32_t relation = (uint32_t)strtoul(PQgetvalue(r, i, 0), NULL, 10);
@@ -266,7 +266,8 @@ static void take_locks(struct watching *w, const struct session *s, const PGresu
         qsort(seen.v, seen.n, sizeof(*seen.v), by_relation);
     struct sighting *last = p->seen.n ? &p->seen.v[p->seen.n - 1] : NULL;
     if (last && same_locks(last, &seen)) {
-        last->until = seen.from; /* it was so all the time */
+        last->asked_last = seen.asked; /* it was so all the time */
+        last->seen_last = seen.seen;
         free(seen.v);
         return;
     }

@@ -30,9 +30,12 @@ struct held {
     int mode;
 };
 
-/* All locks that were held at a time between from and until. */
+/* All locks that were held from a time until another: asked for the first time and the last, and seen
+ * when the answers came. What an answer lacks was not held when it came, or later; what it has was held
+ * when it was asked for, or later. */
 struct sighting {
-    double from, until;
+    double asked, seen;
+    double asked_last, seen_last;
     struct held *v;
     size_t n;
 };

@@ -472,6 +472,7 @@ static int call_step(struct alembic_migrator *m, const struct revision *r, json_
         const json_t *number = json_object_get(answer, "transaction");
         if (told) {
             tell_statement(m, r, told);
+            go_on = m->observer.wait;
         } else if (number) {
             if (tell_transaction(m, number, err) < 0)
                 return -1;
@@ -508,7 +509,9 @@ static int run_step(struct alembic_migrator *m, const struct revision *r,
         json_object_set_new(json_object_get(request, "touched"), "transaction",
                             json_string(touched_transaction_sql));
     if (m->observer.statement)
-        json_object_set_new(request, "observe", json_pack("{s:s?}", "look", m->observer.look));
+        json_object_set_new(
+            request, "observe",
+            json_pack("{s:s?, s:b}", "look", m->observer.look, "wait", m->observer.wait));
     if (m->base.look)
         json_object_set_new(request, "guard", json_true());
     forget_step(m);

@@ -7,12 +7,13 @@ import time
 class Observed:
     """What one step sends through SQLAlchemy, while its upgrade or downgrade runs."""
 
-    def __init__(self, project, context, request, path, send):
+    def __init__(self, project, context, request, path, channel):
         self.project = project
         self.context = context
         self.look = request.get("look")
         self.path = path
-        self.send = send
+        self.channel = channel
+        self.wait = request.get("wait")
         self.begun = None
 
     def begin(self):
@@ -43,7 +44,9 @@ class Observed:
         self.begun = None
         if self.look and not failed and connection is self.session:
             told["seen"] = self.ask()
-        self.send({"statement": told})
+        self.channel.send({"statement": told})
+        if self.wait:
+            self.channel.receive()
 
     def ask(self):
         cursor = self.session.cursor()

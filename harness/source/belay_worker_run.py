@@ -148,7 +148,7 @@ class Run:
         original = step.migration_fn
         observe = request.get("observe")
         observed = (Observed(self.project, context, observe, script.module.__file__,
-                             self.channel.send) if observe else None)
+                             self.channel) if observe else None)
 
         def migration_fn(**kw):
             if touched:

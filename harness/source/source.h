@@ -171,6 +171,7 @@ struct migrator_observer {
     /* A query of one text, run by the session itself after each statement that worked, before the
      * transaction ends: it sees what nobody else can. Must not fail. NULL: none. */
     const char *look;
+    bool wait; /* statement() returns before the session goes on; else it may be called later */
 };
 
 /*
