@@ -166,6 +166,17 @@ static json_t *basis_json(const struct rehearsal_basis *b)
     return j;
 }
 
+static json_t *queries_json(const struct rehearsal_queries *q)
+{
+    json_t *j = json_object();
+    json_object_set_new(j, "checked", json_integer((json_int_t)q->checked));
+    json_object_set_new(j, "broken", json_integer((json_int_t)q->broken));
+    json_object_set_new(j, "utility", json_integer((json_int_t)q->utility));
+    json_object_set_new(j, "unseen", json_integer((json_int_t)q->unseen));
+    json_object_set_new(j, "unchecked", list_json(&q->unchecked));
+    return j;
+}
+
 static json_t *revision_json(const struct rehearsal *r, size_t i)
 {
     const struct rehearsed *step = &r->steps[i];
@@ -241,6 +252,7 @@ void report_rehearsal_json(const struct rehearsal *r, const struct report_option
     json_object_set_new(j, "to", report_string(r->to));
     json_object_set_new(j, "decide", decide_json(r));
     json_object_set_new(j, "budgets", budgets_json(r));
+    json_object_set_new(j, "queries", queries_json(&r->queries));
     json_object_set_new(j, "descent", report_string(r->descent));
     json_object_set_new(j, "reupgrade", report_string(r->reupgrade));
     json_t *revisions = json_array(), *findings = json_array();

@@ -460,7 +460,8 @@ int watcher_begin(struct watcher *public, const struct canary_table *tables, siz
     w->tables = tables;
     w->ntables = n;
     w->ncanaries = 0;
-    w->size_next = w->look.next = 0;
+    w->look.next = 0;
+    w->size_next = clock_seconds() + SIZE_MS / 1e3;
     atomic_store(&w->stop, false);
     while (read(w->wake, &ignored, sizeof(ignored)) > 0)
         ;
