@@ -345,7 +345,7 @@ START_TEST(wrong_use_is_one_clear_error)
         {"rehearse --from nowhere.belay", 2, "nowhere.belay"},
         {"rehearse --from sqlite:///missing.db", 3, "missing.db"},
         {"rehearse --from sqlite:///app.db --to 9", 2, "9"},
-        {"rehearse --from sqlite:///app.db --format sarif", 2, "no report in the format sarif"},
+        {"rehearse --from sqlite:///app.db --format sarif", 2, "does not write sarif"},
         {"rehearse --from sqlite:///app.db --max-growth much", 2, "is not a size such as 64MB"},
         {"rehearse --from sqlite:///untracked.db", 2, "no version table"},
     };
