@@ -114,7 +114,7 @@ const struct option_spec option_specs[OPT_COUNT] = {
     [OPT_PYTHON] = {"python", 0, "PROGRAM", "the interpreter of an Alembic project",
                     OPTION_CONFIG | OPTION_PROGRAM, NULL},
     [OPT_QUERIES_FROM] = {"queries-from", 0, "URL",
-                          "the application's queries, from pg_stat_statements there", OPTION_CONFIG,
+                          "queries of the application: pg_stat_statements", OPTION_CONFIG,
                           NULL},
     [OPT_QUICK] = {"quick", 0, NULL, "the climb only: every revision up, nothing down",
                    OPTION_SWITCH | OPTION_CONFIG, NULL},
