@@ -30,7 +30,7 @@ struct fitting {
 };
 
 /* What is said of one table, column or sequence. */
-struct line {
+struct said {
     const char *kind, *identity; /* "table", "public.posts" */
     const char
         *link;   /* " in ": what stands before the identity in the message; NULL: it begins it */
@@ -41,7 +41,7 @@ struct line {
 };
 
 static struct finding *add_line(struct report *p, const char *id, enum step_direction direction,
-                                struct line l)
+                                struct said l)
 {
     struct check_result *r = p->w->result;
     const int place = direction == STEP_DOWN && p->r->down_file ? p->r->down_line : p->r->line;
@@ -98,7 +98,17 @@ struct suspect {
     const struct snapshot *schema; /* the same; NULL: nothing is gone in between */
     const struct digest_change *change;
     const struct rows_changes *explained; /* or NULL */
+    const char *kept;                     /* the table that the upgrade makes of it, or NULL */
+    struct strv renamed;                  /* columns: old name, new name, ... */
 };
+
+static const char *renamed_to(const struct suspect *s, const char *column)
+{
+    for (size_t i = 0; i < s->renamed.n; i += 2)
+        if (strcmp(s->renamed.v[i], column) == 0)
+            return s->renamed.v[i + 1];
+    return NULL;
+}
 
 /* Who is at fault: the upgrade, when what it left is what is wrong in the end. */
 static enum step_direction rows_direction(const struct suspect *s)
@@ -228,16 +238,27 @@ static char *drops(const char *kind, const char *identity)
     return xasprintf("the upgrade drops %s %s", kind, identity);
 }
 
+static char *keeps(const char *identity, const char *as)
+{
+    return xasprintf("the upgrade keeps the values of %s in %s, and the downgrade does not bring "
+                     "them back",
+                     identity, as);
+}
+
 static void report_column(struct report *p, const struct suspect *s, const char *column)
 {
     _cleanup_free_ char *identity = xasprintf("%s.%s", s->before->name, column);
-    bool gone = is_gone(s, column), whole = gone && is_gone(s, NULL);
-    enum step_direction direction = gone ? STEP_UP : column_direction(s, column);
-    bool meant = gone || (direction == STEP_UP && to_or_from_null(s, column) &&
+    const char *kept = s->kept ? s->kept : renamed_to(s, column);
+    bool gone = !kept && is_gone(s, column), whole = gone && is_gone(s, NULL);
+    enum step_direction direction = gone ? STEP_UP : kept ? STEP_DOWN : column_direction(s, column);
+    bool meant = gone || (!kept && direction == STEP_UP && to_or_from_null(s, column) &&
                           is_cleared(p, s->before->name, column));
-    char *cause = whole ? drops("table", s->before->name) : gone ? drops("column", identity) : NULL;
+    char *cause = kept    ? keeps(identity, kept)
+                  : whole ? drops("table", s->before->name)
+                  : gone  ? drops("column", identity)
+                          : NULL;
     struct finding *f = add_line(p, meant ? "data-lost-by-design" : "rows-changed", direction,
-                                 (struct line){.kind = "column",
+                                 (struct said){.kind = "column",
                                                .identity = identity,
                                                .cause = cause,
                                                .what = column_sentence(s, column)});
@@ -262,7 +283,7 @@ static void report_table(struct report *p, const struct suspect *s)
     uint64_t before = s->before->sum.rows, after = s->after->sum.rows;
     uint64_t lost = e && e->key ? e->lost : before > after ? before - after : 0;
     uint64_t added = e && e->key ? e->added : after > before ? after - before : 0;
-    bool whole = is_gone(s, NULL);
+    bool whole = !s->kept && is_gone(s, NULL);
     if (before == after && lost == added && lost) {
         /* as many as before under other keys: that the keys changed is told by their columns */
         bool keys_differ = c->difference & DIGEST_COLUMNS;
@@ -271,14 +292,16 @@ static void report_table(struct report *p, const struct suspect *s)
     }
     if (lost) {
         _cleanup_free_ char *keys = e ? first_keys(e, &e->lost_keys) : xstrdup("");
-        enum step_direction direction = whole ? STEP_UP : rows_direction(s);
-        bool meant = whole || (direction == STEP_UP && is_cleared(p, name, NULL));
+        enum step_direction direction = whole ? STEP_UP : s->kept ? STEP_DOWN : rows_direction(s);
+        bool meant = whole || (!s->kept && direction == STEP_UP && is_cleared(p, name, NULL));
         struct finding *f =
             add_line(p, meant ? "data-lost-by-design" : "rows-lost", direction,
-                     (struct line){.kind = "table",
+                     (struct said){.kind = "table",
                                    .identity = name,
                                    .link = " in ",
-                                   .cause = whole ? drops("table", name) : NULL,
+                                   .cause = whole     ? drops("table", name)
+                                            : s->kept ? keeps(name, s->kept)
+                                                      : NULL,
                                    .what = xasprintf("%" PRIu64 " of %" PRIu64 " row%s lost", lost,
                                                      before, plural(before)),
                                    .keys = keys});
@@ -290,7 +313,7 @@ static void report_table(struct report *p, const struct suspect *s)
         _cleanup_free_ char *keys = e ? first_keys(e, &e->added_keys) : xstrdup("");
         struct finding *f = add_line(
             p, "rows-added", STEP_DOWN,
-            (struct line){.kind = "table",
+            (struct said){.kind = "table",
                           .identity = name,
                           .link = " to ",
                           .what = xasprintf("%" PRIu64 " row%s added", added, plural(added)),
@@ -322,7 +345,7 @@ static void report_table(struct report *p, const struct suspect *s)
     }
     if (!any && !(e && e->key))
         add_line(p, "rows-changed", STEP_DOWN,
-                 (struct line){.kind = "table",
+                 (struct said){.kind = "table",
                                .identity = name,
                                .what = xstrdup("each column has the values it had, but not in the "
                                                "same rows")});
@@ -358,7 +381,7 @@ static void report_sequence(struct report *p, const struct suspect *s)
         return;
     struct finding *f = add_line(
         p, "sequence-changed", STEP_DOWN,
-        (struct line){.kind = "sequence",
+        (struct said){.kind = "sequence",
                       .identity = s->before->name,
                       .what = xasprintf("gives %" PRId64 " next, where it would have given "
                                         "%" PRId64,
@@ -467,6 +490,29 @@ static int explain(struct walk *w, struct line *after, const struct digest_chang
     return rows_explain(a, b, c->before->name, &c->columns, EXAMPLES, ret, err);
 }
 
+/* What the upgrade only gives another name. */
+static int find_kept(struct walk *w, const struct rows_suspicion *s, struct suspect *suspect,
+                     struct err *err)
+{
+    const struct strv *columns = &suspect->change->columns;
+    if (is_gone(suspect, NULL)) {
+        suspect->kept = walk_kept_table(s->before, s->top, suspect->before);
+        return 0;
+    }
+    for (size_t i = 0; suspect->top && i < columns->n; i++) {
+        _cleanup_free_ char *kept = NULL;
+        if (!is_gone(suspect, columns->v[i]))
+            continue;
+        if (walk_kept_column(w, s->i, suspect->before, suspect->top, columns->v[i], &kept, err) < 0)
+            return -1;
+        if (!kept)
+            continue;
+        strv_add(&suspect->renamed, columns->v[i]);
+        strv_add(&suspect->renamed, kept);
+    }
+    return 0;
+}
+
 static int judge(struct walk *w, const struct rows_suspicion *s,
                  const struct digest_changes *changes, const struct fitting *fitting,
                  struct line *again, bool *ret_blamed, struct err *err)
@@ -493,8 +539,13 @@ static int judge(struct walk *w, const struct rows_suspicion *s,
             return -1;
         }
         suspect.explained = w->exclusive ? NULL : &explained;
-        report_table(&p, &suspect);
+        int rc = find_kept(w, s, &suspect, err);
+        if (rc == 0)
+            report_table(&p, &suspect);
         rows_changes_release(&explained);
+        strv_release(&suspect.renamed);
+        if (rc < 0)
+            return -1;
     }
     *ret_blamed = p.blamed;
     return 0;
@@ -531,14 +582,11 @@ static void fitting_release(struct fitting *f)
 }
 
 /* Rows made where the revision is applied, and taken down, up and down by it. *ret: that worked. */
-static int try_fitting_rows(struct walk *w, size_t i, const struct strv *names,
+static int try_fitting_kind(struct walk *w, size_t i, enum rows_kind kind, const struct strv *names,
                             struct fitting *fitting, bool *ret, struct err *err)
 {
     _cleanup_line_ struct line *l = NULL;
-    *ret = false;
-    if (w->exclusive || !adds_constraints(w, i))
-        return 0;
-    if (walk_fitting_line(w, i, &l, err) < 0)
+    if (walk_fitting_line(w, i, kind, &l, err) < 0)
         return -1;
     if (!l)
         return 0;
@@ -553,6 +601,22 @@ static int try_fitting_rows(struct walk *w, size_t i, const struct strv *names,
     row_state_view(&fitting->after, names, &fitting->after_view);
     digest_compare(&fitting->before_view, &fitting->after_view, &fitting->changes);
     return 0;
+}
+
+/* All that the new constraints allow, NULLs too: what suits them is not to be lost. Where the
+ * downgrade does not take that along, plain rows must do. */
+static int try_fitting_rows(struct walk *w, size_t i, const struct strv *names,
+                            struct fitting *fitting, bool *ret, struct err *err)
+{
+    *ret = false;
+    if (w->exclusive || !adds_constraints(w, i))
+        return 0;
+    if (try_fitting_kind(w, i, ROWS_ALL, names, fitting, ret, err) < 0)
+        return -1;
+    if (*ret)
+        return 0;
+    row_state_release(&fitting->before);
+    return try_fitting_kind(w, i, ROWS_BENIGN, names, fitting, ret, err);
 }
 
 int walk_judge_rows(struct walk *w, const struct rows_suspicion *s, bool *ret_blamed,
@@ -602,7 +666,7 @@ void walk_judge_again(struct walk *w, size_t i, const struct row_state *first,
         if (was != is)
             add_line(
                 &p, was < is ? "rows-added" : "rows-lost", STEP_DOWN,
-                (struct line){.kind = "table",
+                (struct said){.kind = "table",
                               .identity = name,
                               .what = xasprintf("%" PRIu64 " row%s, where the first time there "
                                                 "were %" PRIu64,

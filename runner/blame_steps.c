@@ -132,14 +132,15 @@ static bool speaks_of_meaning(const struct err *e)
     return e->code == ERR_SOURCE && e->message && is_value_exception(e->message);
 }
 
-int walk_fitting_line(struct walk *w, size_t i, struct line **ret, struct err *err)
+int walk_fitting_line(struct walk *w, size_t i, enum rows_kind kind, struct line **ret,
+                      struct err *err)
 {
     _cleanup_line_ struct line *l = NULL;
     bool works;
     *ret = NULL;
     if (walk_empty_line(w, i, &l, err) < 0 || try_step(w, l, i, STEP_UP, &works, err) < 0)
         return -1;
-    if (works && (walk_rows_start(w, l, i + 1, ROWS_BENIGN, err) < 0 ||
+    if (works && (walk_rows_start(w, l, i + 1, kind, err) < 0 ||
                   try_step(w, l, i, STEP_DOWN, &works, err) < 0))
         return -1;
     if (works)
@@ -162,7 +163,7 @@ static int fitting_rows_pass(struct walk *w, size_t i, const struct err *said, b
                              struct err *err)
 {
     _cleanup_line_ struct line *l = NULL;
-    if (walk_fitting_line(w, i, &l, err) < 0)
+    if (walk_fitting_line(w, i, ROWS_BENIGN, &l, err) < 0)
         return -1;
     if (!l) {
         *ret = speaks_of_values(said);

@@ -60,6 +60,7 @@ struct rows_fill {
     bool all;            /* every table that is empty */
     struct strv tables;  /* these */
     struct strv columns; /* new ones of tables with rows: table, column, table, column, ... */
+    struct strv left;    /* the same, of tables where writing might change more */
 };
 
 /* Rows that are no evidence: left out of comparisons. */
@@ -268,6 +269,14 @@ struct rows_suspicion {
  */
 int walk_judge_rows(struct walk *w, const struct rows_suspicion *s, bool *ret_blamed,
                     struct err *err);
+/* *ret: the new column of the same table in which the values of a column are after revision i that
+ * the upgrade takes away, so that the downgrade could bring them back; or NULL. The clean line stands
+ * at S(i). The caller owns it. */
+int walk_kept_column(struct walk *w, size_t i, const struct digest *before,
+                     const struct digest *top, const char *column, char **ret, struct err *err);
+/* The same of a table: one of top, or NULL. */
+const char *walk_kept_table(const struct row_state *before, const struct row_state *top,
+                            const struct digest *table);
 /* The rows after the second upgrade against those after the first, both before any filling. */
 void walk_judge_again(struct walk *w, size_t i, const struct row_state *first,
                       const struct row_state *second, const struct strv *names, bool *ret_blamed);
@@ -285,9 +294,10 @@ enum rows_guilt {
 /* said: how the upgrade failed. *ret_passing: the rows on which the walk can go on. */
 int walk_judge_upgrade(struct walk *w, size_t i, const struct err *said, enum rows_guilt *ret,
                        enum rows_kind *ret_passing, struct err *err);
-/* A line at S(i) with benign rows that suit S(i+1): made there, and taken along by the downgrade.
- * *ret is NULL where that fails. */
-int walk_fitting_line(struct walk *w, size_t i, struct line **ret, struct err *err);
+/* A line at S(i) with rows of the kind that suit S(i+1): made there, and taken along by the
+ * downgrade. *ret is NULL where that fails. */
+int walk_fitting_line(struct walk *w, size_t i, enum rows_kind kind, struct line **ret,
+                      struct err *err);
 /* *ret: both steps worked. */
 int walk_up_and_down(struct walk *w, struct line *l, size_t i, bool *ret, struct err *err);
 /* said: how the downgrade failed. *ret_down: the schema after it on empty tables, where it works there. */

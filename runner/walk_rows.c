@@ -120,7 +120,9 @@ static int add_late_rows(struct walk *w, struct db *db, size_t i, bool *ret_any,
     return 0;
 }
 
-static void note_unfilled(struct walk *w, size_t i, const struct generate_report *report)
+/* kind: "table" or "column". */
+static void note_unfilled(struct walk *w, size_t i, const char *kind,
+                          const struct generate_report *report)
 {
     struct finding *f = NULL;
     for (size_t k = 0; k < report->failed.n; k++) {
@@ -131,20 +133,25 @@ static void note_unfilled(struct walk *w, size_t i, const struct generate_report
         if (!f) {
             f = walk_add_finding(w, "rows-not-generated", i < w->n ? graph_at(w->graph, i) : NULL,
                                  STEP_UP);
-            f->message = xasprintf("no row could be made for %s: it stays empty", table);
+            f->message = xasprintf(strcmp(kind, "table") == 0
+                                       ? "no row could be made for %s: it stays empty"
+                                       : "no value was made for %s, which was added to rows: they "
+                                         "keep its default",
+                                   table);
             f->hint = xstrdup("give rows for it in belay.yaml (rows:)");
         }
         f->changes = xgrow(f->changes, f->nchanges, &f->changes_cap, sizeof(*f->changes));
         f->changes[f->nchanges++] = (struct finding_change){
-            .object = xasprintf("table %s", table),
-            .text = xasprintf("table %s: %s", table, report->why.v[k]),
+            .object = xasprintf("%s %s", kind, table),
+            .text = xasprintf("%s %s: %s", kind, table, report->why.v[k]),
         };
     }
 }
 
 /* Fills what is empty among the tables (NULL: all), as after revision i (w->n: before the first). */
 static int fill(struct walk *w, struct line *l, size_t i, const struct strv *tables,
-                enum rows_kind kind, struct generate_report *ret, bool *ret_late, struct err *err)
+                enum rows_kind kind, struct generate_report *ret,
+                struct generate_report *ret_columns, bool *ret_late, struct err *err)
 {
     size_t n;
     _cleanup_free_ struct given_rows *given = given_rows(w, i, false, &n);
@@ -163,16 +170,19 @@ static int fill(struct walk *w, struct line *l, size_t i, const struct strv *tab
         return -1;
     if ((!tables || tables->n) && generate_rows(db, tables, &o, ret, err) < 0)
         return -1;
-    const struct strv *new = i < w->n ? &w->rows.fills[i].columns : NULL;
-    for (size_t k = 0; new &&k < new->n; k += 2) {
-        _cleanup_strv_ struct strv columns = {0};
-        bool any = false;
-        strv_add(&columns, new->v[k + 1]);
-        if (generate_columns(db, new->v[k], &columns, &o, &any, err) < 0)
-            return -1;
-        if (any && !strv_has(&ret->filled, new->v[k]))
-            strv_add(&ret->filled, new->v[k]);
+    const struct rows_fill *f = i < w->n ? &w->rows.fills[i] : NULL;
+    for (int left = 0; f && left < 2; left++) {
+        const struct strv *new = left ? &f->left : &f->columns;
+        for (size_t k = 0; k < new->n; k += 2)
+            if (generate_column(db, new->v[k], new->v[k + 1],
+                                left ? "its table has triggers or rules, which might change more"
+                                     : NULL,
+                                &o, ret_columns, err) < 0)
+                return -1;
     }
+    for (size_t k = 0; k < ret_columns->filled.n; k++)
+        if (!strv_has(&ret->filled, ret_columns->filled.v[k]))
+            strv_add(&ret->filled, ret_columns->filled.v[k]);
     if (add_late_rows(w, db, i, &late, err) < 0)
         return -1;
     if (ret_late)
@@ -182,13 +192,14 @@ static int fill(struct walk *w, struct line *l, size_t i, const struct strv *tab
 
 int walk_rows_start(struct walk *w, struct line *l, size_t at, enum rows_kind kind, struct err *err)
 {
-    struct generate_report report = {0};
+    struct generate_report report = {0}, columns = {0};
     int rc = 0;
     if (kind != ROWS_NONE)
-        rc = fill(w, l, at ? at - 1 : w->n, NULL, kind, &report, NULL, err);
+        rc = fill(w, l, at ? at - 1 : w->n, NULL, kind, &report, &columns, NULL, err);
     if (rc == 0)
-        note_unfilled(w, at ? at - 1 : w->n, &report);
+        note_unfilled(w, at ? at - 1 : w->n, "table", &report);
     generate_report_release(&report);
+    generate_report_release(&columns);
     return rc;
 }
 
@@ -224,8 +235,9 @@ static void plan_columns(struct rows_fill *f, const struct snapshot *schema,
 {
     _cleanup_strv_ struct strv table = {0};
     strv_add(&table, after->name);
-    if (!before || !before->sum.rows || !after->sum.rows || have_triggers(schema, &table))
+    if (!before || !before->sum.rows || !after->sum.rows)
         return;
+    struct strv *list = have_triggers(schema, &table) ? &f->left : &f->columns;
     for (size_t i = 0; i < after->sum.ncolumns; i++) {
         const struct digest_column *c = &after->sum.columns[i];
         bool old = c->generated;
@@ -233,8 +245,8 @@ static void plan_columns(struct rows_fill *f, const struct snapshot *schema,
             old = strcmp(before->sum.columns[k].name, c->name) == 0;
         if (old)
             continue;
-        strv_add(&f->columns, after->name);
-        strv_add(&f->columns, c->name);
+        strv_add(list, after->name);
+        strv_add(list, c->name);
     }
 }
 
@@ -306,20 +318,23 @@ static void add_sequences(const struct snapshot *s, struct strv *tables)
 int walk_rows_refill(struct walk *w, struct line *l, size_t i, struct err *err)
 {
     const struct rows_fill *f = &w->rows.fills[i];
-    struct generate_report report = {0};
-    int rc = fill(w, l, i, f->all ? NULL : &f->tables, ROWS_ALL, &report, NULL, err);
+    struct generate_report report = {0}, columns = {0};
+    int rc = fill(w, l, i, f->all ? NULL : &f->tables, ROWS_ALL, &report, &columns, NULL, err);
     generate_report_release(&report);
+    generate_report_release(&columns);
     return rc;
 }
 
 int walk_rows_fill(struct walk *w, size_t i, struct err *err)
 {
     const struct rows_fill *f = &w->rows.fills[i];
-    struct generate_report report = {0};
+    struct generate_report report = {0}, columns = {0};
     bool late = false;
-    int rc = fill(w, w->line, i, f->all ? NULL : &f->tables, ROWS_ALL, &report, &late, err);
+    int rc =
+        fill(w, w->line, i, f->all ? NULL : &f->tables, ROWS_ALL, &report, &columns, &late, err);
     if (rc == 0) {
-        note_unfilled(w, i, &report);
+        note_unfilled(w, i, "table", &report);
+        note_unfilled(w, i, "column", &columns);
         bool all = f->all || late || have_triggers(w->state, &report.filled);
         if (!all)
             add_sequences(w->state, &report.filled);
@@ -327,6 +342,7 @@ int walk_rows_fill(struct walk *w, size_t i, struct err *err)
                             &w->rows.deltas[i], err);
     }
     generate_report_release(&report);
+    generate_report_release(&columns);
     return rc;
 }
 
@@ -375,6 +391,7 @@ void walk_rows_release(struct walk *w)
     for (size_t i = 0; x->fills && i < w->n; i++) {
         strv_release(&x->fills[i].tables);
         strv_release(&x->fills[i].columns);
+        strv_release(&x->fills[i].left);
     }
     for (size_t i = 0; i < x->nmarks; i++) {
         free(x->marks[i].table);

@@ -6,7 +6,7 @@ static const struct schema postgres_schemas[] = {
     {"numbers",
      "create table t (a smallint, b int, c bigint, d numeric(5,2), e numeric, f real,"
      " g double precision, h numeric(3,3), i numeric(2,-3), j money)",
-     "(select count(*) = 6 and count(b) between 1 and 5 and max(b) = 2147483647 and min(a) = -32768"
+     "(select count(*) = 6 and count(b) between 1 and 5 and max(b) = 2147483647 and max(a) = 32767"
      " and max(d) = 999.99 and max(h) = 0.999 from t)",
      NULL},
     {"texts",

@@ -350,6 +350,16 @@ int generate_rows(struct db *db, const struct strv *names, const struct generate
         strv_add(&ret->failed, t->identity);
         strv_add(&ret->why, t->why);
     }
+    for (size_t i = 0; r == 0 && i < c.schema.closed.n; i++) {
+        _cleanup_free_ char *filled = NULL;
+        const char *ask = c.schema.closed_filled.v[i];
+        if (*ask && db_query_text(db, ask, NULL, 0, &filled, &ignored) < 0)
+            err_release(&ignored); /* an index that keeps no such record */
+        if (filled && *filled == '1')
+            continue;
+        strv_add(&ret->failed, c.schema.closed.v[i]);
+        strv_add(&ret->why, c.schema.closed_why.v[i]);
+    }
     gen_schema_release(&c.schema);
     str_release(&c.finish);
     strv_release(&c.enders);

@@ -73,12 +73,13 @@ int generate_rows(struct db *db, const struct strv *names, const struct generate
                   struct generate_report *ret, struct err *err);
 
 /*
- * Gives values to columns that were added to a table with rows, where they hold one value alone (their
- * default) or none: in the first rows by primary key, at most 64, in one transaction. What the database
- * refuses stays as it was; so do keys, columns that refer to others, and tables without a primary key. *ret_any
- * becomes true when something was written.
+ * Gives values to a column that was added to a table with rows, where it holds one value alone (its
+ * default) or none: in the first rows by primary key, at most 64, in one transaction. A column that
+ * refers to a table gets keys of it. leave: why it is not to be written (it is looked at, though), or
+ * NULL. The report gets the table when something was written, the column ("public.posts.slug") and
+ * why when nothing was.
  */
-int generate_columns(struct db *db, const char *table, const struct strv *columns,
-                     const struct generate_options *o, bool *ret_any, struct err *err);
+int generate_column(struct db *db, const char *table, const char *column, const char *leave,
+                    const struct generate_options *o, struct generate_report *ret, struct err *err);
 
 #endif

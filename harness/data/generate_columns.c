@@ -42,25 +42,38 @@ static char *order_of(const struct gen_table *t)
     return NULL;
 }
 
+/* The reference that the column belongs to, or NULL. */
+static const struct gen_reference *reference_of(const struct gen_table *t, size_t column)
+{
+    for (size_t i = 0; i < t->nreferences; i++)
+        if (columns_has(&t->references[i].columns, column))
+            return &t->references[i];
+    return NULL;
+}
+
+/* The key of the parent's row n. */
+static void parent_for(const struct gen_reference *r, uint64_t n, struct str *ret)
+{
+    const char *key = r->target_quoted.v[0];
+    str_addf(ret, "(select %s from %s where %s is not null order by 1 limit 1 offset %llu)", key,
+             r->target, key, (unsigned long long)n);
+}
+
 static void add_update(const struct gen_context *c, const struct gen_table *t, const char *order,
                        size_t column, uint64_t n, bool benign, struct str *sql)
 {
     const char *only = c->engine == &engine_postgres ? "only " : "";
+    const struct gen_reference *r = reference_of(t, column);
     _cleanup_str_ struct str cell = {0};
-    cell_for(c, t, column, n, benign, &cell);
+    if (r)
+        parent_for(r, n, &cell);
+    else
+        cell_for(c, t, column, n, benign, &cell);
     str_addf(sql,
              "update %s%s set %s = %s where (%s) = (select %s from %s%s order by %s limit 1 offset "
              "%llu);",
              only, t->identity, t->columns[column].quoted, str_get(&cell), order, order, only,
              t->identity, order, (unsigned long long)n);
-}
-
-static bool refers(const struct gen_table *t, size_t column)
-{
-    for (size_t i = 0; i < t->nreferences; i++)
-        if (columns_has(&t->references[i].columns, column))
-            return true;
-    return false;
 }
 
 /* One value alone, or none: what added the column wrote nothing of its own into it. */
@@ -81,50 +94,52 @@ static int is_uniform(const struct gen_context *c, const struct gen_table *t, si
 
 /* All rows at once; where one is refused, each on its own, at last with a plain value. */
 static int fill_column(const struct gen_context *c, const struct gen_table *t, const char *order,
-                       size_t column, bool *ret_any, struct err *err)
+                       size_t column, bool *ret_any, struct err *why, struct err *err)
 {
-    _cleanup_err_ struct err why = {0};
     _cleanup_str_ struct str all = {0};
     uint64_t rows = (uint64_t)c->options->rows;
     rows = rows < MOST_ROWS ? rows : MOST_ROWS;
     for (uint64_t n = 0; n < rows; n++)
         add_update(c, t, order, column, n, false, &all);
-    int done = gen_try(c->db, str_get(&all), &why, err);
+    int done = gen_try(c->db, str_get(&all), why, err);
+    *ret_any = done > 0;
     for (uint64_t n = 0; n < 2 * rows && done == 0; n++) {
         _cleanup_str_ struct str one = {0};
         add_update(c, t, order, column, n / 2, n % 2, &one);
-        int rc = gen_try(c->db, str_get(&one), &why, err);
+        int rc = gen_try(c->db, str_get(&one), why, err);
         if (rc < 0)
             return -1;
         *ret_any |= rc > 0;
         n += rc > 0 && n % 2 == 0; /* the plain value is not needed */
     }
-    *ret_any |= done > 0;
     return done < 0 ? -1 : 0;
 }
 
-static int fill_columns(struct gen_context *c, const struct gen_table *t,
-                        const struct strv *columns, bool *ret_any, struct err *err)
+/* *ret_why: it stays as it is; the caller owns it. */
+static int fill_uniform(const struct gen_context *c, const struct gen_table *t, size_t column,
+                        const char *leave, bool *ret_any, char **ret_why, struct err *err)
 {
     _cleanup_free_ char *order = order_of(t);
-    for (size_t i = 0; order && i < t->ncolumns; i++) {
-        const struct gen_column *g = &t->columns[i];
-        bool uniform = false;
-        if (!strv_has(columns, g->name) || !g->writable || g->counted || refers(t, i))
-            continue;
-        if (is_uniform(c, t, i, &uniform, err) < 0 ||
-            (uniform && fill_column(c, t, order, i, ret_any, err) < 0))
-            return -1;
-    }
+    _cleanup_err_ struct err why = {0};
+    const struct gen_reference *r = reference_of(t, column);
+    if (!leave && !order)
+        leave = "the table has no primary key, by which its rows could be told apart";
+    if (!leave && r && r->columns.n > 1)
+        leave = "it refers to a table together with other columns";
+    if (!leave && fill_column(c, t, order, column, ret_any, &why, err) < 0)
+        return -1;
+    if (!*ret_any)
+        *ret_why = xstrdup(leave ? leave : why.message ? why.message : "no value fits");
     return 0;
 }
 
-int generate_columns(struct db *db, const char *table, const struct strv *columns,
-                     const struct generate_options *o, bool *ret_any, struct err *err)
+int generate_column(struct db *db, const char *table, const char *column, const char *leave,
+                    const struct generate_options *o, struct generate_report *ret, struct err *err)
 {
     struct gen_context c = {.db = db, .engine = db_engine(db), .options = o};
     _cleanup_strv_ struct strv names = {0};
     _cleanup_err_ struct err ignored = {0};
+    _cleanup_free_ char *why = NULL;
     bool any = false;
     strv_add(&names, table);
     if (o->rows <= 0)
@@ -133,14 +148,26 @@ int generate_columns(struct db *db, const char *table, const struct strv *column
     if (r == 0)
         r = (c.engine == &engine_postgres ? gen_read_postgres : gen_read_sqlite)(
             db, &names, o->leave_out, &c.schema, err);
-    if (r == 0 && c.schema.n)
-        r = fill_columns(&c, c.schema.v[0], columns, &any, err);
+    const struct gen_table *t = c.schema.n ? c.schema.v[0] : NULL;
+    for (size_t i = 0; r == 0 && t && i < t->ncolumns; i++) {
+        const struct gen_column *g = &t->columns[i];
+        bool uniform = false;
+        if (strcmp(g->name, column) != 0 || !g->writable || g->counted)
+            continue;
+        r = is_uniform(&c, t, i, &uniform, err);
+        if (r == 0 && uniform)
+            r = fill_uniform(&c, t, i, leave, &any, &why, err);
+    }
     if (r == 0)
         r = db_run(db, "commit", 0, NULL, err);
     if (r < 0 && db_in_transaction(db))
         db_run(db, "rollback", 0, NULL, &ignored);
     gen_schema_release(&c.schema);
-    if (r == 0)
-        *ret_any |= any;
+    if (r == 0 && any && !strv_has(&ret->filled, table))
+        strv_add(&ret->filled, table);
+    if (r == 0 && why) {
+        strv_add_take(&ret->failed, xasprintf("%s.%s", table, column));
+        strv_add(&ret->why, why);
+    }
     return r;
 }

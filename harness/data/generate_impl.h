@@ -155,6 +155,9 @@ struct gen_table {
 struct gen_schema {
     struct gen_table **v; /* by identity */
     size_t n, cap;
+    /* What no row can be inserted into; for each of them why, and a query that is 1 when triggers
+     * have filled it ("": none can). */
+    struct strv closed, closed_why, closed_filled;
 };
 
 struct gen_table *gen_schema_add(struct gen_schema *s, const char *identity);

@@ -116,6 +116,9 @@ void gen_schema_release(struct gen_schema *s)
     for (size_t i = 0; i < s->n; i++)
         table_free(s->v[i]);
     free(s->v);
+    strv_release(&s->closed);
+    strv_release(&s->closed_why);
+    strv_release(&s->closed_filled);
     *s = (struct gen_schema){0};
 }
 

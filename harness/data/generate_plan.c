@@ -207,6 +207,10 @@ bool plan_row(struct fill *f, struct row *row, char *const *before)
     for (uint64_t tries = 0; tries < 2000; tries++) {
         uint64_t m = f->next++, quotient = m;
         size_t previous = 0;
+        /* one parent with several others, where a key made of references allows it */
+        bool crowded = row->hostile >= 0 && tries < 8;
+        if (crowded)
+            quotient = (uint64_t)row->hostile + 1 + tries;
         for (size_t i = 0; i < n; i++) {
             free(row->cells[i]);
             row->cells[i] = NULL;
@@ -216,7 +220,7 @@ bool plan_row(struct fill *f, struct row *row, char *const *before)
         for (size_t i = 0; i < f->npools; i++) {
             /* counts through all combinations, the diagonal first */
             size_t size = f->pools[i].n ? f->pools[i].n : 1;
-            previous = (size_t)(quotient % size + previous) % size;
+            previous = (size_t)(quotient % size + (crowded ? 0 : previous)) % size;
             quotient /= size;
             plan_pool(f, i, previous, row);
         }

@@ -27,9 +27,11 @@ static const char tables_sql[] =
     "  where g.tgrelid = c.oid and not g.tgisinternal and g.tgtype & 4 <> 0),"
     " (select string_agg(concat_ws(' ', pg_catalog.pg_get_expr(o.polwithcheck, o.polrelid),"
     "   pg_catalog.pg_get_expr(o.polqual, o.polrelid)), ' ' order by o.polname)"
-    "  from pg_catalog.pg_policy o where o.polrelid = c.oid)"
+    "  from pg_catalog.pg_policy o where o.polrelid = c.oid), c.relkind"
     " from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
-    " where c.relkind = 'r' and c.relpersistence <> 't'"
+    " where (c.relkind = 'r' or c.relkind = 'p' and not c.relispartition and not exists"
+    "  (select from pg_catalog.pg_partition_tree(c.oid) where isleaf))"
+    " and c.relpersistence <> 't'"
     " and n.nspname <> 'information_schema' and n.nspname !~ '^pg_'"
     " and ($1::text[] is null or c.oid = " WANTED " or c.relispartition and exists (select"
     "   from pg_catalog.pg_partition_ancestors(c.oid) a where a.relid = " WANTED "))"
@@ -306,6 +308,12 @@ static void add_named_columns(const struct gen_table *t, const char *expression,
 static void read_tables(const struct rows *rows, struct gen_schema *ret)
 {
     for (int i = 0; i < rows_count(rows); i++) {
+        if (*rows_get(rows, i, 6) == 'p') {
+            strv_add(&ret->closed, rows_get(rows, i, 1));
+            strv_add(&ret->closed_why, "it has no partition that could take a row");
+            strv_add(&ret->closed_filled, "");
+            continue;
+        }
         struct gen_table *t = gen_schema_add(ret, rows_get(rows, i, 1));
         t->oid = number(rows, i, 0);
         const char *ancestors = rows_get(rows, i, 3);
@@ -379,7 +387,7 @@ static void read_bounds(const struct rows *rows, struct gen_schema *ret)
     for (int i = 0; i < rows_count(rows); i++) {
         struct gen_table *t = table_by_oid(ret, number(rows, i, 0));
         const char *bounds = rows_get(rows, i, 2);
-        if (bounds)
+        if (t && bounds)
             add_named_columns(t, bounds, &gen_table_check(t, NULL, bounds)->columns);
     }
 }
@@ -413,6 +421,8 @@ int gen_read_postgres(struct db *db, const struct strv *names, const char *const
     if (!rows_count(tables))
         return 0;
     read_tables(tables, ret);
+    if (!ret->n)
+        return 0;
     _cleanup_str_ struct str oids = {0};
     for (size_t i = 0; i < ret->n; i++)
         str_addf(&oids, "%s%u", i ? "," : "{", ret->v[i]->oid);

@@ -260,6 +260,17 @@ static int read_table(struct db *db, const char *name, const char *sql, bool vir
     return 0;
 }
 
+/* An index over the content of another table. What is read from it comes from there: only its own
+ * record of documents tells whether triggers have entered them. */
+static void add_closed_index(const char *name, const char *identity, struct gen_schema *ret)
+{
+    _cleanup_free_ char *documents = xasprintf("%s_docsize", name);
+    _cleanup_free_ char *quoted = engine_sqlite.quote_ident(documents);
+    strv_add(&ret->closed, identity);
+    strv_add(&ret->closed_why, "its content is another table's, and nothing enters that here");
+    strv_add_take(&ret->closed_filled, xasprintf("select exists(select 1 from %s)", quoted));
+}
+
 int gen_read_sqlite(struct db *db, const struct strv *names, const char *const *leave_out,
                     struct gen_schema *ret, struct err *err)
 {
@@ -274,9 +285,10 @@ int gen_read_sqlite(struct db *db, const struct strv *names, const char *const *
         if ((names && !strv_has(names, identity)) ||
             schema_is_version_table(&options, NULL, identity))
             continue;
-        /* an index over the content of another table is not filled by itself */
-        if (virtual && sqlite3_strlike("%content=%", rows_get(rows, i, 1), 0) == 0)
+        if (virtual && sqlite3_strlike("%content=%", rows_get(rows, i, 1), 0) == 0) {
+            add_closed_index(name, identity, ret);
             continue;
+        }
         if (read_table(db, name, rows_get(rows, i, 1), virtual, gen_schema_add(ret, identity),
                        err) < 0)
             return -1;

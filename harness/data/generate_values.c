@@ -220,7 +220,7 @@ static void benign_text(int length, uint64_t i, struct str *ret)
 
 static void longest_text(int length, struct str *ret)
 {
-    static const char *const pieces[] = {"\u00e9", "'", "\"", "\\", "\u65e5", "%", " ", "Z"};
+    static const char *const pieces[] = {" ", "\u00e9", "'", "\"", "\\", "\u65e5", "%", "Z"};
     int n = length <= 0 ? LONGEST_UNLIMITED : length < LONGEST ? length : LONGEST;
     for (int i = 0; i < n; i++)
         str_add(ret, i == n - 1 ? "z" : pieces[i % (int)ARRAY_LEN(pieces)]);
@@ -228,7 +228,7 @@ static void longest_text(int length, struct str *ret)
 
 static bool hostile_text(int length, size_t k, struct str *ret)
 {
-    static const char *const more[] = {"\u00e9", "'", " a ", "\"\\", "NULL", "A"};
+    static const char *const more[] = {" a ", "\u00e9", "'", "\"\\", "NULL", "A"};
     if (k == 0) {
         longest_text(length, ret);
         return true;
@@ -351,9 +351,9 @@ static bool add_one_of(const char *const *texts, size_t n, size_t k, struct str 
 
 static bool hostile_integer(const struct value_type *t, size_t k, struct str *ret)
 {
-    static const char *const small[] = {"32767", "-32768", "0", "-1"};
-    static const char *const middle[] = {"2147483647", "-2147483648", "0", "-1"};
-    static const char *const big[] = {"9223372036854775807", "-9223372036854775808", "0", "-1"};
+    static const char *const small[] = {"32767", "0", "-32768", "-1"};
+    static const char *const middle[] = {"2147483647", "0", "-2147483648", "-1"};
+    static const char *const big[] = {"9223372036854775807", "0", "-9223372036854775808", "-1"};
     return add_one_of(t->bytes == 2 ? small : t->bytes == 4 ? middle : big, 4, k, ret);
 }
 
