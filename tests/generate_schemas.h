@@ -392,7 +392,14 @@ static const struct schema sqlite_schemas[] = {
      "create virtual table f using fts5(title, body);"
      "create virtual table g using fts5(body, content='t', content_rowid='id');"
      "create virtual table h using fts4(a, b)",
-     "(select count(*) = 6 from f) and (select count(*) = 6 from h)", NULL},
+     "(select count(*) = 6 from f) and (select count(*) = 6 from h)",
+     "g: its content is another table's, and nothing enters that here"},
+    {"full text that a trigger enters",
+     "create table t (id integer primary key, body text);"
+     "create virtual table g using fts5(body, content='t', content_rowid='id');"
+     "create trigger e after insert on t begin insert into g (rowid, body) values (new.id, "
+     "new.body); end",
+     "(select count(*) = 6 from g)", NULL},
     {"r-tree", "create virtual table t using rtree(id, minx, maxx, miny, maxy)",
      "(select count(*) = 6 from t)", NULL},
     {"trigger that rejects",

@@ -60,13 +60,16 @@ static void parent_for(const struct gen_reference *r, uint64_t n, struct str *re
 }
 
 static void add_update(const struct gen_context *c, const struct gen_table *t, const char *order,
-                       size_t column, uint64_t n, bool benign, struct str *sql)
+                       size_t column, uint64_t n, bool benign, const struct strv *hints,
+                       struct str *sql)
 {
     const char *only = c->engine == &engine_postgres ? "only " : "";
     const struct gen_reference *r = reference_of(t, column);
     _cleanup_str_ struct str cell = {0};
     if (r)
         parent_for(r, n, &cell);
+    else if (hints)
+        str_add(&cell, hints->v[n % hints->n]);
     else
         cell_for(c, t, column, n, benign, &cell);
     str_addf(sql,
@@ -100,17 +103,30 @@ static int fill_column(const struct gen_context *c, const struct gen_table *t, c
     uint64_t rows = (uint64_t)c->options->rows;
     rows = rows < MOST_ROWS ? rows : MOST_ROWS;
     for (uint64_t n = 0; n < rows; n++)
-        add_update(c, t, order, column, n, false, &all);
+        add_update(c, t, order, column, n, false, NULL, &all);
     int done = gen_try(c->db, str_get(&all), why, err);
     *ret_any = done > 0;
     for (uint64_t n = 0; n < 2 * rows && done == 0; n++) {
         _cleanup_str_ struct str one = {0};
-        add_update(c, t, order, column, n / 2, n % 2, &one);
+        add_update(c, t, order, column, n / 2, n % 2, NULL, &one);
         int rc = gen_try(c->db, str_get(&one), why, err);
         if (rc < 0)
             return -1;
         *ret_any |= rc > 0;
         n += rc > 0 && n % 2 == 0; /* the plain value is not needed */
+    }
+    _cleanup_strv_ struct strv hints = {0};
+    for (size_t i = 0; i < t->nchecks; i++)
+        if (columns_has(&t->checks[i].columns, column))
+            hints_add(c->engine, t->columns[column].type, t->checks[i].expression, &hints);
+    bool none = done == 0 && !*ret_any;
+    for (uint64_t n = 0; n < rows && hints.n && none; n++) {
+        _cleanup_str_ struct str one = {0};
+        add_update(c, t, order, column, n, false, &hints, &one);
+        int rc = gen_try(c->db, str_get(&one), why, err);
+        if (rc < 0)
+            return -1;
+        *ret_any |= rc > 0;
     }
     return done < 0 ? -1 : 0;
 }
