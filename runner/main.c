@@ -120,8 +120,8 @@ static const char verify_help[] =
     "come to. --drill restores the bundle into a scratch database and compares schema\n"
     "and digests with what was recorded (for SQLite that is always done).\n"
     "\n"
-    "Exit 0: good; 1: damaged, or not a bundle; 2: usage, or a key that cannot be used;\n"
-    "3: no verdict.\n";
+    "Exit 0: good; 1: damaged, or not a bundle; 2: usage, or a key that cannot be\n"
+    "used; 3: no verdict.\n";
 
 static const char restore_help[] =
     "Nothing is destroyed first. The bundle is loaded beside the target and compared\n"

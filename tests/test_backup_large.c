@@ -100,13 +100,18 @@ START_TEST(thousands_of_tables_come_back_and_too_few_locks_are_said)
     make_tables(y.db);
     ASSERT_OK(try_backup(&y, &err), &err);
     verify(&y);
-    restore(&y);
-    must_be_same(&y, "select count(*) || ' ' || sum(hashtext(relname)) from pg_class"
-                     " where oid >= 16384 and relkind in ('r', 'S')");
-    must_be_same(&y, "select sum(last_value) from pg_sequences");
 
+    /* locks for hundreds: enough for a restore, not for a backup */
     db_close(TAKE_PTR(y.db));
     own_server_configure(&y.server, "max_locks_per_transaction = 10\nmax_connections = 10\n");
+    restore(&y);
+    y.db = place_db(y.source);
+    must_be_same(&y, "select count(*) || ' ' || sum(hashtext(relname)) from pg_class"
+                     " where oid >= 16384 and relkind in ('r', 'S')");
+    struct db *db = place_db(y.back);
+    _cleanup_free_ char *last = place_query(db, "select last_value from t_50_a_seq");
+    ck_assert_str_eq(last, "3");
+    db_close(db);
     ck_assert_int_eq(unlink(y.bundle), 0);
     ck_assert_int_eq(try_backup(&y, &err), -1);
     ck_assert_int_eq(err.code, ERR_ENV);
@@ -140,5 +145,5 @@ int main(void)
     Suite *s = suite_create("backup_large");
     SUITE_ADD(s, thousands_of_tables_come_back_and_too_few_locks_are_said);
     SUITE_ADD(s, values_of_100_mb_come_back);
-    return fixture_run(s);
+    return suite_run(s);
 }
