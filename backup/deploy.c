@@ -230,8 +230,7 @@ static int upgrade_and_decide(struct deploy *d, struct err *err)
     _cleanup_err_ struct err failure = {0};
     double start = clock_seconds();
     d->ours.known = true; /* nothing yet */
-    if (journal_move(d->journal, d->entry, DEPLOY_UPGRADING, NULL, err) < 0 ||
-        deploy_steps(d, &d->list, STEP_UP, &failure, err) < 0)
+    if (deploy_steps(d, &d->list, STEP_UP, &failure, err) < 0)
         return -1;
     phase_took(d, "upgrade", &start);
     if (err_is_set(&failure))
@@ -239,6 +238,24 @@ static int upgrade_and_decide(struct deploy *d, struct err *err)
     if (journal_move(d->journal, d->entry, DEPLOY_CHECKING, NULL, err) < 0)
         return -1;
     return check_and_decide(d, err);
+}
+
+/*
+ * For what has failed in the middle of the upgrade, of its check or of the way back: the journal cannot be written, or
+ * the fence not be lifted. The journal says how far it came.
+ */
+static int or_undecided(struct deploy *d, int rc, struct err *err)
+{
+    if (rc == 0)
+        return 0;
+    if (err_is_set(&d->result->failure))
+        deploy_say(d, "%s", err->message);
+    else
+        err_move(&d->result->failure, err);
+    deploy_say(d, "the deploy is not at its end: once that is mended, \"belay recover\" goes on");
+    d->result->outcome = DEPLOY_OUTCOME_STUCK;
+    tell_hook(d, "stuck");
+    return 0;
 }
 
 /* Until the upgrade begins every failure is an error, and the database was only read. */
@@ -266,7 +283,9 @@ static int prepare(struct deploy *d, struct err *err)
         return -1;
     if (d->entry->twin)
         phase_took(d, "twin", &start);
-    return check_stop(d, err) < 0 || deploy_lock_confirm(d->lock, err) < 0 ? -1 : 0;
+    if (check_stop(d, err) < 0 || deploy_lock_confirm(d->lock, err) < 0)
+        return -1;
+    return journal_move(d->journal, d->entry, DEPLOY_UPGRADING, NULL, err);
 }
 
 /* ---- what was cut off ---- */
@@ -331,13 +350,13 @@ static int resume(struct deploy *d, struct err *err)
         if (left.n) {
             err_set(&failure, ERR_INTERRUPTED, "the upgrade was cut off before the end of %s",
                     left.v[0]->id);
-            return roll_back(d, &failure, err);
+            return or_undecided(d, roll_back(d, &failure, err), err);
         }
         if (journal_move(d->journal, e, DEPLOY_CHECKING, NULL, err) < 0)
             return -1;
     }
     if (e->state == DEPLOY_CHECKING)
-        return check_and_decide(d, err);
+        return or_undecided(d, check_and_decide(d, err), err);
     err_set(&d->result->failure, ERR_SOURCE, "%s", e->message ? e->message : "cut off");
     if (e->state == DEPLOY_STUCK) {
         _cleanup_(deploy_differences_release) struct deploy_differences l = {0};
@@ -354,7 +373,7 @@ static int resume(struct deploy *d, struct err *err)
             return 0;
         }
     }
-    return go_back(d, err);
+    return or_undecided(d, go_back(d, err), err);
 }
 
 /* ---- all of it ---- */
@@ -444,7 +463,7 @@ static int run_new(struct deploy *d, struct err *err)
             tell_hook(d, "aborted");
         return -1;
     }
-    return upgrade_and_decide(d, err);
+    return or_undecided(d, upgrade_and_decide(d, err), err);
 }
 
 int deploy_run(const struct deploy_options *o, struct deploy_result *ret, struct err *err)

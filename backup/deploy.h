@@ -17,7 +17,7 @@
  *     deploy_plan(&o, &plan, err);            reads only; what --dry-run prints
  *     struct deploy_result r = {0};
  *     deploy_run(&o, &r, err);
- *     deploy_recover(&o, &r, err);            finishes the decision of a deploy that was cut off
+ *     deploy_recover(&o, &found, &r, err);    finishes the decision of a deploy that was cut off
  *
  * Both return 0 when there is an outcome, -1 when nothing was decided and nothing was changed (no connection, preflight,
  * disk full, a signal before the upgrade began).

@@ -78,6 +78,24 @@ static int rename_database(const struct deploy *d, const char *from, const char 
     return rc;
 }
 
+static int is_there(const struct deploy *d, const char *name, bool *ret, struct err *err)
+{
+    _cleanup_free_ char *there = NULL;
+    if (db_query_text(deploy_lock_db(d->lock), "select 1 from pg_database where datname = $1",
+                      &name, 1, &there, err) < 0)
+        return -1;
+    *ret = there != NULL;
+    return 0;
+}
+
+/* A server that went away may have renamed the database all the same. */
+static bool may_stand(struct deploy *d, const char *name)
+{
+    _cleanup_err_ struct err ignored = {0}; /* the rename's error is the one to tell */
+    bool there = true;
+    return deploy_reach(d, &ignored) < 0 || is_there(d, name, &there, &ignored) < 0 || there;
+}
+
 int deploy_fence_raise(struct deploy *d, struct err *err)
 {
     if (d->fenced)
@@ -90,21 +108,27 @@ int deploy_fence_raise(struct deploy *d, struct err *err)
     deploy_progress(d, "fence", NULL);
     _cleanup_free_ char *name = deploy_second_name(d, "fenced");
     char *url = deploy_url_of(d, name, err);
-    if (!url || journal_note(d->journal, d->entry->id, "fence", name, err) < 0 ||
-        rename_database(d, deploy_lock_name(d->lock), name, err) < 0) {
+    if (!url || journal_note(d->journal, d->entry->id, "fence", name, err) < 0) {
+        forget_url(url);
+        return err_prefix(err, "the fence");
+    }
+    int rc = rename_database(d, deploy_lock_name(d->lock), name, err);
+    if (rc < 0 && !may_stand(d, name)) {
         forget_url(url);
         return err_prefix(err, "the fence");
     }
     d->fenced = TAKE_PTR(name);
     set_url(d, url);
-    return 0;
+    return rc < 0 ? err_prefix(err, "the fence") : 0;
 }
 
 int deploy_fence_lift(struct deploy *d, struct err *err)
 {
     if (!d->fenced)
         return 0;
-    if (rename_database(d, d->fenced, deploy_lock_name(d->lock), err) < 0) {
+    if (!d->lock)
+        err_set(err, ERR_ENV, "the server does not answer");
+    if (!d->lock || rename_database(d, d->fenced, deploy_lock_name(d->lock), err) < 0) {
         err_hint(err, "nobody can use the database until it has its name again: \"belay recover\" "
                       "sees to it");
         return err_prefix(err, "the fence cannot be lifted");
@@ -134,16 +158,6 @@ void deploy_fence_replaced(struct deploy *d)
 }
 
 /* ---- what a deploy that was cut off has left ---- */
-
-static int is_there(const struct deploy *d, const char *name, bool *ret, struct err *err)
-{
-    _cleanup_free_ char *there = NULL;
-    if (db_query_text(deploy_lock_db(d->lock), "select 1 from pg_database where datname = $1",
-                      &name, 1, &there, err) < 0)
-        return -1;
-    *ret = there != NULL;
-    return 0;
-}
 
 struct left {
     char *name;    /* of the last fence; NULL: there was none */

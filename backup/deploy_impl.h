@@ -133,7 +133,8 @@ int deploy_export(struct deploy *d, const struct deploy_lost *lost, struct db *o
 
 /* ---- deploy_fence.c: nobody but the deploy is on the database ---- */
 
-/* Ends all sessions on it. Nothing when it stands. ERR_USAGE on SQLite. */
+/* Ends all sessions on it. Nothing when it stands. ERR_USAGE on SQLite. After another failure it may stand: it is to be
+ * lifted. */
 int deploy_fence_raise(struct deploy *d, struct err *err);
 /* Before the journal says that the deploy has ended; no session of the deploy's own may be in use on the database. */
 int deploy_fence_lift(struct deploy *d, struct err *err);
