@@ -37,6 +37,22 @@ const struct backup_engine *backup_engine_find(const char *name)
     return NULL;
 }
 
+int backup_open(const char *path, const char *key_file, struct bundle_reader **ret,
+                const struct backup_engine **ret_engine, struct err *err)
+{
+    _cleanup_bundle_reader_ struct bundle_reader *r = NULL;
+    if (bundle_open(path, key_file, &r, err) < 0)
+        return -1;
+    const char *engine = bundle_manifest(r)->engine;
+    const struct backup_engine *e = backup_engine_find(engine);
+    if (!e)
+        return err_set(err, ERR_CONFIG, "%s is of a %s database, which this belay does not know",
+                       path, engine);
+    *ret = TAKE_PTR(r);
+    *ret_engine = e;
+    return 0;
+}
+
 int backup_jobs(int jobs)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -112,13 +128,10 @@ int backup_restore(const struct restore_options *o, struct restore_result *ret, 
     _cleanup_bundle_reader_ struct bundle_reader *reader = NULL;
     _cleanup_meter_ struct meter *meter = meter_new(&o->control);
     _cleanup_(restore_result_release) struct restore_result result = {0};
-    if (bundle_open(o->path, o->key_file, &reader, err) < 0)
+    const struct backup_engine *e;
+    if (backup_open(o->path, o->key_file, &reader, &e, err) < 0)
         return -1;
     const struct manifest *m = bundle_manifest(reader);
-    const struct backup_engine *e = backup_engine_find(m->engine);
-    if (!e)
-        return err_set(err, ERR_CONFIG, "%s is of a %s database, which this belay does not know",
-                       o->path, m->engine);
     struct restore r = {
         .options = o,
         .load = {.reader = reader,
@@ -157,21 +170,6 @@ static void compare_schema(const struct manifest *m, const struct snapshot *now,
         add_problem(problems, n, diff_line_text(&lines.v[i], false));
 }
 
-static char *change_line(const struct digest_change *c)
-{
-    _cleanup_free_ char *columns = strv_join(&c->columns, ", ");
-    const struct digest *a = c->before, *b = c->after;
-    if (!b)
-        return xasprintf("rows of %s: it is not there", a->name);
-    if (c->difference & DIGEST_ROWS)
-        return xasprintf("rows of %s: %llu, stored were %llu", a->name,
-                         (unsigned long long)b->sum.rows, (unsigned long long)a->sum.rows);
-    if (c->difference & DIGEST_SEQUENCE)
-        return xasprintf("sequence %s: next is %lld, stored was %lld", a->name, (long long)b->next,
-                         (long long)a->next);
-    return xasprintf("rows of %s: other values%s%s", a->name, columns[0] ? " in " : "", columns);
-}
-
 static void compare_digests(const struct manifest *m, const struct digest_set *now,
                             struct strv *problems, size_t *n)
 {
@@ -179,7 +177,7 @@ static void compare_digests(const struct manifest *m, const struct digest_set *n
     digest_compare(&m->digests, now, &changes);
     digest_compare(now, &m->digests, &more);
     for (size_t i = 0; i < changes.n; i++)
-        add_problem(problems, n, change_line(&changes.v[i]));
+        add_problem(problems, n, digest_change_text(&changes.v[i]));
     for (size_t i = 0; i < more.n; i++)
         if (more.v[i].difference & DIGEST_MISSING)
             add_problem(problems, n,

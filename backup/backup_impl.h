@@ -73,6 +73,9 @@ int backup_jobs(int jobs);
 
 /* NULL when the bundle's engine is unknown. */
 const struct backup_engine *backup_engine_find(const char *name);
+/* bundle_open(), with what the bundle's engine does; an engine that is unknown is ERR_CONFIG. */
+int backup_open(const char *path, const char *key_file, struct bundle_reader **ret,
+                const struct backup_engine **ret_engine, struct err *err);
 
 /* Reads snapshot and digests of the database and compares them with the manifest's; what differs is
  * added to problems, a line each. */

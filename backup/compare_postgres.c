@@ -180,21 +180,6 @@ static bool is_object_ownership(const struct digest_change *c)
            strcmp(c->columns.v[0], "owner") == 0;
 }
 
-static char *change_line(const struct digest_change *c)
-{
-    const struct digest *a = c->before, *b = c->after;
-    _cleanup_free_ char *columns = strv_join(&c->columns, ", ");
-    if (!b)
-        return xasprintf("%s is missing", a->name);
-    if (c->difference & DIGEST_ROWS)
-        return xasprintf("%s has %llu rows instead of %llu", a->name,
-                         (unsigned long long)b->sum.rows, (unsigned long long)a->sum.rows);
-    if (c->difference & DIGEST_SEQUENCE)
-        return xasprintf("sequence %s gives %lld next instead of %lld", a->name, (long long)b->next,
-                         (long long)a->next);
-    return xasprintf("%s has other values%s%s", a->name, *columns ? " in " : "", columns);
-}
-
 static int compare_rows(const struct load *l, struct strv *problems, struct err *err)
 {
     const struct digest_set *then = &l->manifest->digests;
@@ -209,7 +194,7 @@ static int compare_rows(const struct load *l, struct strv *problems, struct err 
     digest_compare(then, &now, &changes);
     for (size_t i = 0; i < changes.n; i++)
         if (!l->no_owner || !is_object_ownership(&changes.v[i]))
-            strv_add_take(problems, change_line(&changes.v[i]));
+            strv_add_take(problems, digest_change_text(&changes.v[i]));
     digest_changes_release(&changes);
     return 0;
 }

@@ -33,15 +33,6 @@ static char *server_name(const struct engine *e, const char *version)
     return xasprintf("%s %s", e == &engine_postgres ? "PostgreSQL" : "SQLite", version);
 }
 
-static int engine_of(const struct manifest *m, const char *path, const struct backup_engine **ret,
-                     struct err *err)
-{
-    *ret = backup_engine_find(m->engine);
-    return *ret ? 0
-                : err_set(err, ERR_CONFIG, "%s is of a %s database, which this belay does not know",
-                          path, m->engine);
-}
-
 /* ---- looking ---- */
 
 static int look_at_bundle(const char *path, const char *key_file, struct copy_look *l,
@@ -49,11 +40,9 @@ static int look_at_bundle(const char *path, const char *key_file, struct copy_lo
 {
     _cleanup_bundle_reader_ struct bundle_reader *reader = NULL;
     const struct backup_engine *e;
-    if (bundle_open(path, key_file, &reader, err) < 0)
+    if (backup_open(path, key_file, &reader, &e, err) < 0)
         return -1;
     const struct manifest *m = bundle_manifest(reader);
-    if (engine_of(m, path, &e, err) < 0)
-        return -1;
     l->engine = e->engine;
     l->bundle = true;
     l->from = xstrdup(path);
@@ -252,10 +241,10 @@ static int copy_bundle(struct copying *c, struct err *err)
     _cleanup_bundle_reader_ struct bundle_reader *reader = NULL;
     const struct backup_engine *e;
     struct load l;
-    if (bundle_open(o->from, o->key_file, &reader, err) < 0)
+    if (backup_open(o->from, o->key_file, &reader, &e, err) < 0)
         return -1;
     const struct manifest *m = bundle_manifest(reader);
-    if (engine_of(m, o->from, &e, err) < 0 || copy_prepare_load(c, m, &l, err) < 0)
+    if (copy_prepare_load(c, m, &l, err) < 0)
         return -1;
     _cleanup_free_ char *path = NULL, *frozen = NULL;
     if (e->engine == &engine_sqlite) { /* load() wants the file itself */

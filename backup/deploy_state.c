@@ -101,19 +101,6 @@ static bool went_on(const struct deploy *d, const struct digest_change *c)
            (down ? c->after->next < c->before->next : c->after->next > c->before->next);
 }
 
-static char *change_line(const struct digest_change *c)
-{
-    const char *name = c->before->name;
-    if (c->difference & DIGEST_SEQUENCE)
-        return xasprintf("sequence %s: next value %lld -> %lld", name, (long long)c->before->next,
-                         (long long)c->after->next);
-    if (c->difference & DIGEST_ROWS)
-        return xasprintf("rows of %s: %llu -> %llu", name, (unsigned long long)c->before->sum.rows,
-                         (unsigned long long)c->after->sum.rows);
-    _cleanup_free_ char *columns = strv_join(&c->columns, ", ");
-    return xasprintf("rows of %s: other values%s%s", name, *columns ? " in " : "", columns);
-}
-
 static void add_rows(const struct deploy *d, const struct digest_set *now,
                      struct deploy_differences *ret)
 {
@@ -129,7 +116,7 @@ static void add_rows(const struct deploy *d, const struct digest_set *now,
                             : (c->difference & DIGEST_SEQUENCE) && went_on(d, c) ? &ret->moved
                             : ours                                               ? &ret->ours
                                                                                  : &ret->others;
-        strv_add_take(list, change_line(c));
+        strv_add_take(list, digest_change_text(c));
     }
 }
 

@@ -206,13 +206,10 @@ static int verify(const struct verify_options *o, struct verify_result *result, 
 {
     _cleanup_bundle_reader_ struct bundle_reader *reader = NULL;
     _cleanup_meter_ struct meter *meter = meter_new(&o->control);
-    if (bundle_open(o->path, o->key_file, &reader, err) < 0)
+    const struct backup_engine *e;
+    if (backup_open(o->path, o->key_file, &reader, &e, err) < 0)
         return -1;
     const struct manifest *m = bundle_manifest(reader);
-    const struct backup_engine *e = backup_engine_find(m->engine);
-    if (!e)
-        return err_set(err, ERR_CONFIG, "%s is of a %s database, which this belay does not know",
-                       o->path, m->engine);
     backup_summarise(m, bundle_size(reader), &result->summary);
     struct load l = {.reader = reader,
                      .manifest = m,

@@ -73,14 +73,14 @@ static const struct {
     const char *sql, *expected;
     bool ownership;
 } objects[] = {
-    {"select lo_put(4711, 1000000, 'x')", "large objects has other values in bytes", false},
+    {"select lo_put(4711, 1000000, 'x')", "rows of large objects: other values in bytes", false},
     {"select lo_unlink(4711)",
      "- large object 4711\n"
-     "large object owners has 1 rows instead of 2\n"
-     "large objects has 0 rows instead of 2",
+     "rows of large object owners: 2 -> 1\n"
+     "rows of large objects: 2 -> 0",
      false},
     {"alter large object 4712 owner to current_user",
-     "large object owners has other values in owner", true},
+     "rows of large object owners: other values in owner", true},
     {"revoke grant option for select on large object 4711 from object_reader",
      "large object 4711: grant to object_reader SELECT* -> SELECT", true},
     {"comment on large object 4712 is 'other'", "large object 4712: comment empty -> other", false},

@@ -1,5 +1,6 @@
 #include "harness/data/compare.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,6 +77,20 @@ void digest_changes_release(struct digest_changes *c)
         strv_release(&c->v[i].columns);
     free(c->v);
     *c = (struct digest_changes){0};
+}
+
+char *digest_change_text(const struct digest_change *c)
+{
+    const struct digest *a = c->before, *b = c->after;
+    if (!b)
+        return xasprintf("%s %s: it is not there", a->sequence ? "sequence" : "rows of", a->name);
+    if (c->difference & DIGEST_SEQUENCE)
+        return xasprintf("sequence %s: next value %" PRId64 " -> %" PRId64, a->name, a->next,
+                         b->next);
+    if (c->difference & DIGEST_ROWS)
+        return xasprintf("rows of %s: %" PRIu64 " -> %" PRIu64, a->name, a->sum.rows, b->sum.rows);
+    _cleanup_free_ char *columns = strv_join(&c->columns, ", ");
+    return xasprintf("rows of %s: other values%s%s", a->name, *columns ? " in " : "", columns);
 }
 
 /* ---- rows ---- */

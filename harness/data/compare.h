@@ -40,6 +40,8 @@ struct digest_changes {
 void digest_compare(const struct digest_set *before, const struct digest_set *after,
                     struct digest_changes *ret);
 void digest_changes_release(struct digest_changes *c);
+/* "rows of public.posts: 3 -> 2", "sequence ...: next value 5 -> 4"; owned by the caller. */
+char *digest_change_text(const struct digest_change *c);
 
 struct column_change {
     char *name;
