@@ -6,6 +6,7 @@
 #include "runner/markdown.h"
 #include "runner/page.h"
 #include "runner/report_deploy.h"
+#include "runner/transfer.h"
 #include "runner/verbs.h"
 
 plan_report_fn report_plan_find(const char *format)
@@ -23,12 +24,6 @@ plan_report_fn report_plan_find(const char *format)
         if (strcmp(reports[i].name, format) == 0)
             return reports[i].report;
     return NULL;
-}
-
-static char *size_text(uint64_t bytes)
-{
-    return bytes < 10 << 20 ? xasprintf("%llu kB", (unsigned long long)(bytes + 1023) >> 10)
-                            : xasprintf("%llu MB", (unsigned long long)bytes >> 20);
 }
 
 /* The caller owns it. */
