@@ -123,6 +123,21 @@ int copy_plan_filter(struct copying *c, const struct snapshot *schema,
     return 0;
 }
 
+/* A search index keeps what was in the columns that it was made of. */
+static int note_virtual_tables(struct copying *c, struct db *db, struct err *err)
+{
+    _cleanup_free_ char *names = NULL;
+    if (db_query_text(db,
+                      "select group_concat(name, ', ') from pragma_table_list"
+                      " where schema = 'main' and type = 'virtual'",
+                      NULL, 0, &names, err) < 0)
+        return -1;
+    if (names)
+        strv_add_take(&c->result->notes,
+                      xasprintf("virtual tables are not masked, whatever they hold: %s", names));
+    return 0;
+}
+
 int copy_mask_file(struct copying *c, const char *path, struct err *err)
 {
     _cleanup_db_ struct db *db = NULL;
@@ -130,7 +145,8 @@ int copy_mask_file(struct copying *c, const char *path, struct err *err)
     if (!masks_anything(c))
         return 0;
     if (db_open(&engine_sqlite, scratch_url(c->scratch), DB_OPEN_DEFAULT, &db, err) < 0 ||
-        mask_model_sqlite(&model, db, err) < 0 || plan_masks(c, &model, err) < 0)
+        note_virtual_tables(c, db, err) < 0 || mask_model_sqlite(&model, db, err) < 0 ||
+        plan_masks(c, &model, err) < 0)
         return -1;
     db_close(TAKE_PTR(db));
     return c->result->masked.n ? mask_sqlite(c->plan, path, err) : 0;

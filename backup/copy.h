@@ -17,8 +17,8 @@
  * long, with a WAL they do not.
  *
  * The copy is compared with what was read before it is handed out: schema, and digests of all tables
- * and sequences; masked values with what they were masked to. A difference is ERR_ENV. On any failure, and when belay is killed, nothing is left
- * (scratch.h).
+ * and sequences; on PostgreSQL masked values with what they were masked to, on SQLite before they are.
+ * A difference is ERR_ENV. On any failure, and when belay is killed, nothing is left (scratch.h).
  */
 #ifndef BELAY_COPY_MAKE_H
 #define BELAY_COPY_MAKE_H

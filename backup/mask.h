@@ -4,7 +4,7 @@
  *
  *     struct mask_rules rules: "users.email" hash, ...
  *     struct mask_model model = {0};
- *     mask_model_read(&model, snapshot, err);            tables, columns, keys; or ..._sqlite()
+ *     mask_model_postgres(&model, snapshot);             tables, columns, keys; or ..._sqlite()
  *     struct mask_plan *plan;
  *     mask_plan_new(&rules, &model, &plan, err);         refuses rules that cannot hold
  *     mask_plan_find(plan, "public.users", "email");     what happens to a column, or NULL

@@ -2,8 +2,7 @@
  * What happens to the rows of a PostgreSQL copy between reading and loading: values are masked. The
  * digests of what is let through are kept, so that the copy can be compared with them.
  *
- *     struct row_filter *f;
- *     row_filter_new(plan, &digests, &f);
+ *     struct row_filter *f = row_filter_new(plan, &digests);
  *     struct row_pass pass = {0};
  *     row_pass_begin(&pass, f, digest);                a piece of a table, in one thread
  *     row_pass_line(&pass, line, len, &out, err);      appends what goes on

@@ -60,11 +60,6 @@ int observer_begin(struct observer *o, struct db *session, struct err *err)
     return 0;
 }
 
-int observer_size(struct observer *o, int64_t *ret, struct err *err)
-{
-    return o->ops->size(o, ret, err);
-}
-
 size_t observer_statement_at(const struct observer *o, double time)
 {
     size_t found = SIZE_MAX;

@@ -45,10 +45,9 @@ int observer_open(const struct observer_options *o, struct observer **ret, struc
 struct migrator_observer observer_hook(struct observer *o);
 /* No session may be in a transaction on the database. session: migrator_db(), or NULL. */
 int observer_begin(struct observer *o, struct db *session, struct err *err);
-/* Stops watching. On failure *ret is untouched, and the observer may begin again. */
+/* Stops watching. On failure *ret is untouched, and the observer may begin again; ERR_ENV when what watched the locks
+ * was ended meanwhile: nobody knows then who would have waited. */
 int observer_end(struct observer *o, struct measures *ret, struct err *err);
-/* Bytes of the database now; for SQLite with its journal or WAL. */
-int observer_size(struct observer *o, int64_t *ret, struct err *err);
 void observer_close(struct observer *o);
 DEFINE_CLEANUP(struct observer *, observer_close);
 #define _cleanup_observer_ _cleanup_(cleanup_observer_close)

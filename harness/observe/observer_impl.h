@@ -26,7 +26,6 @@ struct observer_ops {
     void (*stop)(struct observer *o);
     /* Times in m are of CLOCK_MONOTONIC: observer.c makes them relative. */
     int (*end)(struct observer *o, struct measures *m, struct err *err);
-    int (*size)(struct observer *o, int64_t *ret, struct err *err);
 };
 extern const struct observer_ops observer_postgres, observer_sqlite;
 

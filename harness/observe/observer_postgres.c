@@ -576,6 +576,8 @@ static int pg_end(struct observer *base, struct measures *m, struct err *err)
     struct pg_observer *o = (struct pg_observer *)base;
     struct catalog after = {0};
     struct holds holds = {0};
+    if (o->watcher->lost)
+        return err_set(err, ERR_ENV, "the session that saw the locks was ended meanwhile");
     if (catalog_read(o->db, &after, err) < 0)
         return -1;
     struct look *looks = xcalloc(base->ntold, sizeof(*looks));
@@ -604,16 +606,6 @@ static int pg_end(struct observer *base, struct measures *m, struct err *err)
     return 0;
 }
 
-static int pg_size(struct observer *base, int64_t *ret, struct err *err)
-{
-    struct pg_observer *o = (struct pg_observer *)base;
-    _cleanup_rows_ struct rows *rows = NULL;
-    if (db_query(o->db, sizes_sql, NULL, 0, &rows, err) < 0)
-        return -1;
-    *ret = number_of(rows_get(rows, 0, 1));
-    return 0;
-}
-
 const struct observer_ops observer_postgres = {
     .open = pg_open,
     .close = pg_close,
@@ -621,5 +613,4 @@ const struct observer_ops observer_postgres = {
     .begin = pg_begin,
     .stop = pg_stop,
     .end = pg_end,
-    .size = pg_size,
 };

@@ -364,6 +364,8 @@ static void lite_close(struct observer *base)
 
 static int lite_open(const struct observer_options *options, struct observer **ret, struct err *err)
 {
+    if (access("/proc/locks", R_OK) < 0)
+        return err_errno(err, "cannot read /proc/locks, where locks of SQLite are seen");
     struct lite_observer *o = xcalloc(1, sizeof(*o));
     pthread_mutex_init(&o->lock, NULL);
     _cleanup_free_ char *size = NULL;
@@ -430,13 +432,6 @@ static int lite_end(struct observer *base, struct measures *m, struct err *err)
     return 0;
 }
 
-static int lite_size(struct observer *base, int64_t *ret, struct err *err)
-{
-    (void)err;
-    *ret = all_bytes((struct lite_observer *)base);
-    return 0;
-}
-
 const struct observer_ops observer_sqlite = {
     .open = lite_open,
     .close = lite_close,
@@ -445,5 +440,4 @@ const struct observer_ops observer_sqlite = {
     .begin = lite_begin,
     .stop = lite_stop,
     .end = lite_end,
-    .size = lite_size,
 };

@@ -62,8 +62,7 @@ void queries_add(struct queries *q, const struct engine *e, const char *file, in
                  const char *text);
 
 /* What pg_stat_statements has seen in that database, the most often called first, without what asks
- * the system catalogs. ERR_ENV when it is
- * not installed there. */
+ * the system catalogs. ERR_ENV when it is not installed there. */
 int queries_add_statistics(struct queries *q, const char *url, struct err *err);
 
 /* db: a session as the application has them (search_path!), in no transaction. Fills in the reasons. */

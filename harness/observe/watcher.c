@@ -185,6 +185,13 @@ static const char sizes_sql[] = "select pg_catalog.pg_database_size(pg_catalog.c
 static const char sizes_without_temp_sql[] =
     "select pg_catalog.pg_database_size(pg_catalog.current_database()), 0";
 
+/* The session has ended: nothing more is seen through it. */
+static void gone(struct watching *w, struct session *s)
+{
+    s->over = true;
+    w->public.lost = w->public.lost || s == &w->look;
+}
+
 static void ask(struct watching *w, struct session *s)
 {
     const char *const own = w->own;
@@ -204,8 +211,8 @@ static void ask(struct watching *w, struct session *s)
         sent = PQsendQueryParams(s->pg, locks_sql, 1, NULL, &own, NULL, NULL, 0);
     }
     s->busy = sent;
-    if (!sent) /* the session is gone: nothing more is seen through it */
-        s->over = true;
+    if (!sent)
+        gone(w, s);
 }
 
 static void add_canary(struct watching *w, const struct canary_table *t, bool writer)
@@ -321,7 +328,9 @@ static void take(struct watching *w, struct session *s, const PGresult *r)
         w->no_temp = true;
     else if (s->task == TASK_SIZES)
         take_sizes(w, s, r, now);
-    else if (!failed)
+    else if (failed)
+        w->public.lost = true;
+    else
         take_locks(w, s, r, now);
     double took = now - s->sent;
     s->next = now + (took * 4 > SAMPLE_MS / 1e3 ? took * 4 : SAMPLE_MS / 1e3);
@@ -333,7 +342,7 @@ static void receive(struct watching *w, struct session *s)
     PGresult *r;
     if (!PQconsumeInput(s->pg)) {
         s->busy = false;
-        s->over = true;
+        gone(w, s);
         return;
     }
     while (!PQisBusy(s->pg)) {
@@ -457,6 +466,7 @@ int watcher_begin(struct watcher *public, const struct canary_table *tables, siz
     struct watching *w = (struct watching *)public;
     uint64_t ignored;
     forget(w);
+    public->lost = w->look.over;
     w->tables = tables;
     w->ntables = n;
     w->ncanaries = 0;

@@ -63,6 +63,7 @@ struct watcher {
         size_t n, cap;
     } waits;
     size_t tries;
+    bool lost;          /* locks could not be seen for a part of the time, or for all of it */
     int64_t peak, temp; /* of the database with temporary files; of these */
 };
 
