@@ -35,8 +35,9 @@ struct load {
     bool no_owner;   /* struct restore_options */
     int jobs;
     struct row_filter
-        *filter; /* PostgreSQL: what rows go through, over the manifest's digests; NULL:
+        *filter;           /* PostgreSQL: what rows go through, over the manifest's digests; NULL:
                                   they stay as they are */
+    struct sample *sample; /* PostgreSQL: which rows stay, the filter's; or NULL */
     const struct backup_control *control;
     struct backup_summary *summary; /* the engine adds notes */
     struct meter *meter;

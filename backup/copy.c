@@ -24,6 +24,7 @@ void copy_result_release(struct copy_result *r)
 {
     strv_release(&r->read);
     strv_release(&r->masked);
+    strv_release(&r->sampled);
     strv_release(&r->notes);
     *r = (struct copy_result){0};
 }
@@ -93,6 +94,67 @@ int copy_look(const char *from, const char *key_file, struct copy_look *ret, str
     return 0;
 }
 
+/* ---- a part of the rows ---- */
+
+static bool is_part(const struct copying *c)
+{
+    return c->options->sample && c->options->sample < 100;
+}
+
+static void start_sample(struct copying *c, struct mask_model *model, const struct snapshot *schema)
+{
+    const struct copy_options *o = c->options;
+    const struct sample_options so = {.percent = o->sample, .seed = o->seed, .whole = o->whole};
+    c->sample = sample_new(&so, model, schema);
+}
+
+int copy_plan_sample(struct copying *c, const struct snapshot *schema,
+                     const struct digest_set *digests, struct db *source, struct load *l,
+                     struct err *err)
+{
+    struct mask_model model;
+    if (!is_part(c))
+        return 0;
+    mask_model_postgres(&model, schema);
+    start_sample(c, &model, schema);
+    if (digests)
+        sample_count(c->sample, digests);
+    else if (sample_count_tables(c->sample, source, err) < 0)
+        return -1;
+    sample_decide(c->sample);
+    l->sample = c->sample;
+    return 0;
+}
+
+void copy_settle_sample(struct copying *c, struct digest_set *expected)
+{
+    size_t n = c->sample ? sample_settle(c->sample, expected) : 0;
+    if (n)
+        strv_add_take(
+            &c->result->notes,
+            xasprintf("of %zu table%s the rows were not compared with what was read: those "
+                      "without their parents were removed after loading",
+                      n, n == 1 ? "" : "s"));
+}
+
+int copy_sample_file(struct copying *c, const char *path, struct err *err)
+{
+    _cleanup_db_ struct db *db = NULL;
+    struct mask_model model;
+    if (!is_part(c))
+        return 0;
+    meter_phase(c->meter, "sample", 0);
+    if (db_open(&engine_sqlite, scratch_url(c->scratch), DB_OPEN_DEFAULT, &db, err) < 0 ||
+        mask_model_sqlite(&model, db, err) < 0)
+        return -1;
+    start_sample(c, &model, NULL);
+    if (sample_count_tables(c->sample, db, err) < 0)
+        return -1;
+    db_close(TAKE_PTR(db));
+    sample_decide(c->sample);
+    return sample_sqlite(c->sample, path, err);
+}
+
 /* ---- masking ---- */
 
 static int plan_masks(struct copying *c, struct mask_model *model, struct err *err)
@@ -114,12 +176,13 @@ int copy_plan_filter(struct copying *c, const struct snapshot *schema,
                      const struct digest_set *digests, struct load *l, struct err *err)
 {
     struct mask_model model;
-    if (!masks_anything(c))
-        return 0;
-    mask_model_postgres(&model, schema);
-    if (plan_masks(c, &model, err) < 0)
-        return -1;
-    l->filter = c->filter = row_filter_new(c->plan, digests);
+    if (masks_anything(c)) {
+        mask_model_postgres(&model, schema);
+        if (plan_masks(c, &model, err) < 0)
+            return -1;
+    }
+    if (c->plan || c->sample)
+        l->filter = c->filter = row_filter_new(c->plan, c->sample, digests);
     return 0;
 }
 
@@ -227,7 +290,7 @@ int copy_must_equal(const struct load *l, const struct backup_engine *e, struct 
     return -1;
 }
 
-/* With what the rows were masked to, where they were. */
+/* With the rows that were let through, and what they were masked to. */
 static int compare_bundle(struct copying *c, struct load *l, const struct backup_engine *e,
                           struct err *err)
 {
@@ -245,6 +308,7 @@ static int compare_bundle(struct copying *c, struct load *l, const struct backup
         digest_sum_add(&to->v[to->n++].sum, &from->sum);
     }
     row_filter_digests(c->filter, &expected.digests);
+    copy_settle_sample(c, &expected.digests);
     l->manifest = &expected;
     int rc = copy_must_equal(l, e, err);
     digest_set_release(&expected.digests);
@@ -271,14 +335,15 @@ static int copy_bundle(struct copying *c, struct err *err)
     }
     l.reader = reader;
     if ((e->engine == &engine_postgres &&
-         copy_plan_filter(c, m->snapshot, &m->digests, &l, err) < 0) ||
+         (copy_plan_sample(c, m->snapshot, &m->digests, NULL, &l, err) < 0 ||
+          copy_plan_filter(c, m->snapshot, &m->digests, &l, err) < 0)) ||
         e->load(&l, err) < 0)
         return -1;
     if (frozen)
         l.url = frozen;
     if (compare_bundle(c, &l, e, err) < 0)
         return -1;
-    if (path && copy_mask_file(c, path, err) < 0)
+    if (path && (copy_sample_file(c, path, err) < 0 || copy_mask_file(c, path, err) < 0))
         return -1;
     copy_count(c, m);
     for (size_t i = 0; i < m->nmembers; i++)
@@ -321,6 +386,8 @@ static int make(struct copying *c, struct err *err)
          : e == &engine_postgres     ? copy_postgres(c, err)
                                      : copy_sqlite(c, err)) < 0)
         return -1;
+    if (c->sample)
+        c->result->copy_rows -= sample_tell(c->sample, &c->result->sampled);
     /* the last moment to stop */
     return measure(c, e, err) < 0 ? -1 : meter_add(c->meter, 0, 0, err);
 }
@@ -346,6 +413,7 @@ int copy_make(const struct copy_options *options, struct scratch_pool *pool, str
     }
     scratch_free(c.scratch);
     row_filter_free(c.filter);
+    sample_free(c.sample);
     mask_plan_free(c.plan);
     backup_summary_release(&c.summary);
     manifest_release(&c.manifest);

@@ -18,7 +18,9 @@
  *
  * The copy is compared with what was read before it is handed out: schema, and digests of all tables
  * and sequences; on PostgreSQL masked values with what they were masked to, on SQLite before they are.
- * A difference is ERR_ENV. On any failure, and when belay is killed, nothing is left (scratch.h).
+ * So it is with a sample: on PostgreSQL what was let through is compared, but for tables that lost
+ * rows without a parent after that (a note says so). A difference is ERR_ENV. On any failure, and
+ * when belay is killed, nothing is left (scratch.h).
  */
 #ifndef BELAY_COPY_MAKE_H
 #define BELAY_COPY_MAKE_H
@@ -51,6 +53,10 @@ struct copy_options {
     bool
         require_masking; /* ERR_CONFIG, all of them in err.trace, when columns look personal that no
                              rule is about; what is looked at is the copy */
+    int sample;          /* percent of the rows, about (sample.h); 0, 100: all */
+    uint64_t seed;       /* of the sample: another one, other rows */
+    const char *const
+        *whole; /* tables that the sample has whole (sample.h): version tables; or NULL */
     struct backup_control control;
 };
 
@@ -64,6 +70,7 @@ struct copy_result {
     double reading;      /* of these, how long a live database was held by the snapshot */
     struct strv read;    /* what was read of the source, a sentence each, for people */
     struct strv masked;  /* "public.users.email: hash", a line each */
+    struct strv sampled; /* "public.users: 1013 of 10000 rows", each table that is not whole */
     struct strv notes;   /* what is not the same on the copy, a line each */
 };
 void copy_result_release(struct copy_result *r);

@@ -63,8 +63,7 @@ static int flush(struct target *t, struct err *err)
 
 static int failed(const struct target *t, struct err *err)
 {
-    if (t->pass.table)
-        row_pass_hide(err);
+    row_pass_hide(&t->pass, err);
     return err_prefix(err, "on the copy");
 }
 
@@ -178,7 +177,8 @@ static int make_tables(struct pg_copying *p, const struct str *archive, struct e
     struct copying *c = p->c;
     if (copy_prepare_load(c, &c->manifest, &p->load, err) < 0)
         return -1;
-    if (copy_plan_filter(c, c->manifest.snapshot, &p->source.scan.digests, &p->load, err) < 0)
+    if (copy_plan_sample(c, c->manifest.snapshot, NULL, p->source.db, &p->load, err) < 0 ||
+        copy_plan_filter(c, c->manifest.snapshot, &p->source.scan.digests, &p->load, err) < 0)
         return -1;
     p->loader.l = &p->load;
     if (pg_loader_open(&p->loader, err) < 0 || write_archive(p->loader.archive, archive, err) < 0)
@@ -232,10 +232,14 @@ static int run(struct pg_copying *p, struct err *err)
     pg_source_close(&p->source);
     if (rc == 0)
         copy_count(p->c, &p->c->manifest);
+    if (rc == 0 && p->load.sample)
+        sample_count(p->load.sample, &p->c->manifest.digests);
     if (rc == 0 && p->load.filter)
         row_filter_digests(p->load.filter, &p->c->manifest.digests);
-    if (rc < 0 || pg_loader_finish(&p->loader, str_get(&p->sequences), err) < 0 ||
-        copy_must_equal(&p->load, &backup_postgres, err) < 0)
+    if (rc < 0 || pg_loader_finish(&p->loader, str_get(&p->sequences), err) < 0)
+        return -1;
+    copy_settle_sample(p->c, &p->c->manifest.digests);
+    if (copy_must_equal(&p->load, &backup_postgres, err) < 0)
         return -1;
     say_what_was_read(p);
     return 0;

@@ -101,5 +101,5 @@ int copy_sqlite(struct copying *c, struct err *err)
     if (check_copy(c, frozen, !source.locked, err) < 0)
         return -1;
     say_what_was_read(c, source.locked);
-    return copy_mask_file(c, path, err);
+    return copy_sample_file(c, path, err) < 0 ? -1 : copy_mask_file(c, path, err);
 }

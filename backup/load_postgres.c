@@ -175,8 +175,8 @@ static int load_table(struct session *s, const struct bundle_object *o, const st
     int rc = copy_in(s, m, sql, err);
     if (rc == 0)
         row_pass_end(&s->pass);
-    else if (s->pass.table)
-        row_pass_hide(err);
+    else
+        row_pass_hide(&s->pass, err);
     s->pass.table = NULL;
     return rc < 0 ? err_prefix(err, "%s", o->name) : 0;
 }

@@ -310,12 +310,22 @@ int pg_loader_tables(struct pg_loader *ld, struct err *err)
     return pre_data(ld, err);
 }
 
+static int prune(struct pg_loader *ld, struct err *err)
+{
+    _cleanup_canceller_ struct canceller *canceller = NULL;
+    meter_phase(ld->l->meter, "sample", 0);
+    return canceller_start(&ld->db, 1, ld->l->control, &canceller, err) < 0
+               ? -1
+               : sample_prune_postgres(ld->l->sample, ld->db, err);
+}
+
 int pg_loader_finish(struct pg_loader *ld, const char *sequences, struct err *err)
 {
     const struct load *l = ld->l;
     /* one by one: a lock on each, held to the end of a transaction, would fill the server's lock
      * table */
-    if (sequences && *sequences && db_run(ld->db, sequences, DB_RUN_STATEMENTS, NULL, err) < 0)
+    if ((sequences && *sequences && db_run(ld->db, sequences, DB_RUN_STATEMENTS, NULL, err) < 0) ||
+        (l->sample && prune(ld, err) < 0))
         return -1;
     meter_phase(l->meter, "indexes", 0);
     _cleanup_free_ char *options = index_options(ld, err);

@@ -6,7 +6,8 @@
  *     ... write pg_dump's archive to ld.archive ...
  *     pg_loader_tables(&ld, err);             tables and what they need
  *     pg_load_sessions(&load, dbs, err);      rows, while there are no indexes, foreign keys, triggers
- *     pg_loader_finish(&ld, sequences, err);  sequences; indexes in parallel, constraints, triggers;
+ *     pg_loader_finish(&ld, sequences, err);  sequences; of a sample, rows without their parents go;
+ *                                             indexes in parallel, constraints, triggers;
  *                                             ANALYZE; the database's settings, last: they may be
  *                                             meant to keep sessions like ours out
  *     pg_loader_close(&ld);

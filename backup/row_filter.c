@@ -9,8 +9,10 @@
 struct table_filter {
     struct row_filter *filter;
     char *name;
-    const struct mask_column **columns; /* for each column of the table; NULL where it stays */
-    struct digest_sum through;          /* without columns: the table is left alone */
+    const struct mask_column **columns; /* for each column of the table, NULL where it stays; NULL:
+                                           none is masked */
+    const struct sample *sample;        /* some rows stay; NULL: all */
+    struct digest_sum through;          /* with one of the two */
 };
 
 struct row_filter {
@@ -19,7 +21,14 @@ struct row_filter {
     pthread_mutex_t lock; /* of what went through */
 };
 
-struct row_filter *row_filter_new(const struct mask_plan *plan, const struct digest_set *digests)
+/* Otherwise the table is left alone. */
+static bool is_filtered(const struct table_filter *t)
+{
+    return t->columns || t->sample;
+}
+
+struct row_filter *row_filter_new(const struct mask_plan *plan, const struct sample *sample,
+                                  const struct digest_set *digests)
 {
     struct row_filter *f = xcalloc(1, sizeof(*f));
     f->n = digests->n;
@@ -30,12 +39,17 @@ struct row_filter *row_filter_new(const struct mask_plan *plan, const struct dig
         struct table_filter *t = &f->tables[i];
         t->filter = f;
         t->name = xstrdup(d->name);
-        if (d->sequence || !plan || !mask_plan_has(plan, d->name))
+        if (d->sequence)
             continue;
-        t->columns = xcalloc(d->sum.ncolumns, sizeof(struct mask_column *));
-        for (size_t k = 0; k < d->sum.ncolumns; k++)
-            t->columns[k] = mask_plan_find(plan, d->name, d->sum.columns[k].name);
-        digest_sum_init_like(&t->through, &d->sum);
+        if (sample && sample_find(sample, d->name) != SIZE_MAX)
+            t->sample = sample;
+        if (plan && mask_plan_has(plan, d->name)) {
+            t->columns = xcalloc(d->sum.ncolumns, sizeof(struct mask_column *));
+            for (size_t k = 0; k < d->sum.ncolumns; k++)
+                t->columns[k] = mask_plan_find(plan, d->name, d->sum.columns[k].name);
+        }
+        if (is_filtered(t))
+            digest_sum_init_like(&t->through, &d->sum);
     }
     return f;
 }
@@ -57,7 +71,7 @@ void row_filter_free(struct row_filter *f)
 void row_pass_begin(struct row_pass *p, struct row_filter *f, size_t digest)
 {
     struct table_filter *t = f && digest != SIZE_MAX ? &f->tables[digest] : NULL;
-    p->table = t && t->columns ? t : NULL;
+    p->table = t && is_filtered(t) ? t : NULL;
     digest_sum_release(&p->sum);
     if (p->table)
         digest_sum_init_like(&p->sum, &t->through);
@@ -89,14 +103,9 @@ static void mask_field(struct row_pass *p, const struct mask_column *c, const ch
         str_add(&p->line, "\\N");
 }
 
-int row_pass_line(struct row_pass *p, const char *line, size_t len, struct str *out,
-                  struct err *err)
+static int mask_line(struct row_pass *p, const char *line, size_t len, struct err *err)
 {
     const struct table_filter *t = p->table;
-    if (!t) {
-        str_addn(out, line, len);
-        return 0;
-    }
     const char *end = line + len - (len && line[len - 1] == '\n'), *at = line;
     str_clear(&p->line);
     for (size_t i = 0; i < t->through.ncolumns; i++) {
@@ -111,8 +120,23 @@ int row_pass_line(struct row_pass *p, const char *line, size_t len, struct str *
         at += at < end;
     }
     str_addc(&p->line, '\n');
-    str_addn(out, p->line.p, p->line.len);
-    return digest_sum_copy_row(&p->sum, p->line.p, p->line.len, &p->scratch, err);
+    return 0;
+}
+
+int row_pass_line(struct row_pass *p, const char *line, size_t len, struct str *out,
+                  struct err *err)
+{
+    const struct table_filter *t = p->table;
+    if (t && t->sample && !sample_keeps(t->sample, line, len))
+        return 0;
+    if (t && t->columns) {
+        if (mask_line(p, line, len, err) < 0)
+            return -1;
+        line = p->line.p;
+        len = p->line.len;
+    }
+    str_addn(out, line, len);
+    return t ? digest_sum_copy_row(&p->sum, line, len, &p->scratch, err) : 0;
 }
 
 void row_pass_end(struct row_pass *p)
@@ -125,8 +149,10 @@ void row_pass_end(struct row_pass *p)
     digest_sum_release(&p->sum);
 }
 
-void row_pass_hide(struct err *err)
+void row_pass_hide(const struct row_pass *p, struct err *err)
 {
+    if (!p->table || !p->table->columns)
+        return;
     free(TAKE_PTR(err->detail));
     free(TAKE_PTR(err->hint));
     if (str_starts(err->sqlstate, "22") || str_starts(err->sqlstate, "23"))
@@ -147,7 +173,7 @@ void row_filter_digests(struct row_filter *f, struct digest_set *set)
 {
     for (size_t i = 0; i < f->n; i++) {
         struct table_filter *t = &f->tables[i];
-        const struct digest *d = t->columns ? digest_find(set, t->name) : NULL;
+        const struct digest *d = is_filtered(t) ? digest_find(set, t->name) : NULL;
         if (!d)
             continue;
         struct digest_sum *sum = &set->v[d - set->v].sum;

@@ -13,11 +13,28 @@
 #include "runner/report_rehearsal.h"
 #include "runner/transfer.h"
 
-enum { UNCHECKED_SHOWN = 5 };
+enum { UNCHECKED_SHOWN = 5, SAMPLED_SHOWN = 20 };
+
+/* What a part of the rows cannot show. */
+static void tell_sample(const struct copy_result *made, struct strv *limits)
+{
+    strv_add_take(limits,
+                  xasprintf("a sample: %llu of %llu rows. Work on whole tables takes longer "
+                            "and needs more room with all of them, indexes more than in "
+                            "proportion; findings and budgets were judged by the sample",
+                            (unsigned long long)made->copy_rows, (unsigned long long)made->rows));
+    strv_add(limits,
+             "duplicates, violations and extreme values among the rows left out are not seen");
+    for (size_t i = 0; i < made->sampled.n && i < SAMPLED_SHOWN; i++)
+        strv_add_take(limits, xasprintf("of %s", made->sampled.v[i]));
+    if (made->sampled.n > SAMPLED_SHOWN)
+        strv_add_take(limits, xasprintf("and %zu more tables are not whole",
+                                        made->sampled.n - SAMPLED_SHOWN));
+}
 
 /* What the report says about where the copy is from. */
 static void fill_basis(const struct copy_look *look, const struct copy_result *made,
-                       struct scratch_pool *pool, struct rehearsal_basis *basis)
+                       struct scratch_pool *pool, int sample, struct rehearsal_basis *basis)
 {
     *basis = (struct rehearsal_basis){
         .from = xstrdup(look->from),
@@ -29,7 +46,7 @@ static void fill_basis(const struct copy_look *look, const struct copy_result *m
         .rows = (int64_t)made->rows,
         .copy_bytes = (int64_t)made->copy_bytes,
         .copy_rows = (int64_t)made->copy_rows,
-        .sample = 100,
+        .sample = sample,
         .seconds = made->seconds,
     };
     for (size_t i = 0; i < made->read.n; i++)
@@ -39,6 +56,8 @@ static void fill_basis(const struct copy_look *look, const struct copy_result *m
         strv_add_take(&basis->limits,
                       xasprintf("masked, so that revisions met made-up values there: %s", masked));
     }
+    if (sample < 100)
+        tell_sample(made, &basis->limits);
     for (size_t i = 0; i < made->notes.n; i++)
         strv_add(&basis->limits, made->notes.v[i]);
 }
@@ -67,11 +86,13 @@ static void tell_queries(struct rehearsal *r)
 }
 
 static int make_copy(const struct cli *cli, const struct copy_look *look, struct scratch_pool *pool,
-                     struct rehearsal_basis *basis, struct scratch **ret, struct err *err)
+                     const char *const *whole, struct rehearsal_basis *basis, struct scratch **ret,
+                     struct err *err)
 {
     const struct settings *s = &cli->settings;
     struct transfer transfer;
     struct copy_result made = {0};
+    int sample = settings_number(s, OPT_SAMPLE);
     if (transfer_init(&transfer, settings_on(s, OPT_QUIET), err) < 0)
         return -1;
     const struct copy_options o = {
@@ -81,12 +102,15 @@ static int make_copy(const struct cli *cli, const struct copy_look *look, struct
         .lock_timeout_ms = settings_milliseconds(s, OPT_LOCK_TIMEOUT),
         .mask = &cli->config.masks,
         .require_masking = settings_on(s, OPT_REQUIRE_MASKING),
+        .sample = sample ? sample : 100,
+        .seed = (uint64_t)settings_number(s, OPT_SEED),
+        .whole = whole,
         .control = transfer_control(&transfer),
     };
     int rc = copy_make(&o, pool, ret, &made, err);
     transfer_end(&transfer);
     if (rc == 0)
-        fill_basis(look, &made, pool, basis);
+        fill_basis(look, &made, pool, o.sample, basis);
     copy_result_release(&made);
     return rc;
 }
@@ -125,7 +149,7 @@ static int rehearse(struct cli *cli, struct rehearsal *r, struct err *err)
     };
     struct scratch *copy = NULL;
     if (scratch_pool_open(engine, &scratch, &pool, err) < 0 ||
-        make_copy(cli, &look, pool, &r->basis, &copy, err) < 0)
+        make_copy(cli, &look, pool, source_version_tables(source), &r->basis, &copy, err) < 0)
         return -1;
     _cleanup_free_ char *today = clock_local_date();
     const struct rehearsal_options o = {

@@ -190,6 +190,10 @@ static const char rehearse_help[] =
     "\n"
     "--to is the target revision (head). --max-blocked, --max-duration and\n"
     "--max-growth are budgets, mostly kept in belay.yaml. --format text or json.\n"
+    "\n"
+    "\"mask:\" in belay.yaml keeps values of people out of the copy. \"queries:\", or\n"
+    "--queries-from URL: what the running application asks, prepared at every stop.\n"
+    "--sample PERCENT copies a part of the rows, with every foreign key intact.\n"
     "docs/rehearse.md says what is measured, and how.\n"
     "\n"
     "Exit 0: nothing found from --fail-on (error) upwards; 1: findings; 2: usage, or\n"
@@ -216,7 +220,7 @@ const struct command commands[] = {
      "run the pending revisions on a copy of production, measured", rehearse_help,
      COMMON | SOURCE | O(BIG_TABLE) | O(FAIL_ON) | O(FROM) | O(JOBS) | O(KEY) | O(LOCK_TIMEOUT) |
          O(LONG_LOCK) | O(MAX_BLOCKED) | O(MAX_DURATION) | O(MAX_GROWTH) | O(OUTPUT) |
-         O(QUERIES_FROM) | O(REQUIRE_MASKING) | O(SCRATCH_URL) | O(TO),
+         O(QUERIES_FROM) | O(REQUIRE_MASKING) | O(SAMPLE) | O(SCRATCH_URL) | O(SEED) | O(TO),
      true},
     {"recover", cmd_recover, "", 0, 0, "finish a deploy that was cut off",
      "Ends as the deploy itself would have: complete, or back and proved, or exit 5\n"

@@ -130,11 +130,13 @@ const struct option_spec option_specs[OPT_COUNT] = {
     [OPT_REV_RANGE] = {"rev-range", 'r', "RANGE", "FROM:TO, either may be left out", OPTION_BARE,
                        NULL},
     [OPT_ROWS] = {"rows", 0, "N", "rows that a table gets", OPTION_NUMBER | OPTION_ZERO, NULL},
+    [OPT_SAMPLE] = {"sample", 0, "PERCENT", "copy about that much of the rows (100)",
+                    OPTION_CONFIG | OPTION_NUMBER | OPTION_PERCENT, NULL},
     [OPT_SCRATCH_URL] = {"scratch-url", 0, "URL",
                          "make scratch databases on this PostgreSQL server", OPTION_CONFIG, NULL},
     [OPT_SECTION] = {"section", 'n', "NAME", "section of alembic.ini, as alembic -n takes it",
                      OPTION_CONFIG, NULL},
-    [OPT_SEED] = {"seed", 0, "N", "of the generated values (1)", OPTION_NUMBER, NULL},
+    [OPT_SEED] = {"seed", 0, "N", "of generated values, or of a sample (1)", OPTION_NUMBER, NULL},
     [OPT_SINCE] = {"since", 0, "REV", "check only revisions that REV does not contain",
                    OPTION_SCENARIO, NULL},
     [OPT_SQL] = {"sql", 0, NULL, "print the SQL instead, without a database",
@@ -256,9 +258,10 @@ static int add_one(struct settings *s, unsigned option, unsigned level, const ch
         char *end;
         long number = strtol(value, &end, 10);
         int least = spec->flags & OPTION_ZERO ? 0 : 1;
-        if (*end || end == value || number < least || number > 1000000)
-            return err_set(err, code, "%s: \"%s\" is not a number from %d to 1000000", origin,
-                           value, least);
+        int most = spec->flags & OPTION_PERCENT ? 100 : 1000000;
+        if (*end || end == value || number < least || number > most)
+            return err_set(err, code, "%s: \"%s\" is not a number from %d to %d", origin, value,
+                           least, most);
     } else if ((spec->flags & OPTION_DURATION) && duration_milliseconds(value) < 0) {
         return err_set(err, code, "%s: \"%s\" is not a time such as 30s, 500ms or 5m", origin,
                        value);

@@ -78,6 +78,7 @@ enum option_id {
     OPT_REV_ID,
     OPT_REV_RANGE,
     OPT_ROWS,
+    OPT_SAMPLE,
     OPT_SCRATCH_URL,
     OPT_SECTION,
     OPT_SEED,
@@ -112,6 +113,7 @@ enum option_flags {
     OPTION_DURATION = 512, /* "60s", "500ms", "2m", "1h"; a bare number is seconds */
     OPTION_SIZE = 1024,    /* "64MB", "2GB"; a bare number is bytes */
     OPTION_PROGRAM = 128,  /* a program: a path when it holds a slash, else looked up in PATH */
+    OPTION_PERCENT = 2048, /* with OPTION_NUMBER: up to 100 */
 };
 
 struct option_spec {
