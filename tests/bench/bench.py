@@ -21,6 +21,7 @@ from bench_alembic import bench_alembic
 from bench_backup import bench_backup
 from bench_copy import bench_copy
 from bench_deploy import bench_deploy
+from bench_rehearse import bench_rehearse
 from bench_rows import bench_rows
 from measure import Sample, in_turn, peak, ratio, run, seconds
 
@@ -240,7 +241,7 @@ def main():
     parser.add_argument("--many", type=int, default=3000)
     parser.add_argument("--no-dbmate", action="store_true")
     parser.add_argument("--only", choices=("sql", "rows", "alembic", "backup", "copy",
-                                           "deploy"))
+                                           "deploy", "rehearse"))
     parser.add_argument("--megabytes", type=int, default=1100, help="of the databases backed up")
     args = parser.parse_args()
     # a terminated benchmark stops what it runs and removes its folder, too
@@ -265,6 +266,8 @@ def main():
                 bench_copy(bench)
             if args.only in (None, "deploy"):
                 bench_deploy(bench)
+            if args.only in (None, "rehearse"):
+                bench_rehearse(bench)
 
 
 if __name__ == "__main__":
