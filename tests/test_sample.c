@@ -212,12 +212,16 @@ START_TEST(all_of_the_rows_are_no_sample)
 }
 END_TEST
 
-/* users and teams refer to each other, a page to its parent, and logs to a user. */
+/* users and teams refer to each other, a page to its parent, and logs to a user; the most keys refer
+ * to logs, which are in no circle. */
 static const char circle[] =
     "create table teams (id integer primary key, lead integer);"
     "create table users (id integer primary key, team integer references teams (id));"
     "create table pages (id integer primary key, parent integer references pages (id));"
     "create table logs (id integer primary key, who integer not null references users (id));"
+    "create table reads (log integer references logs (id));"
+    "create table marks (log integer references logs (id));"
+    "create table hides (log integer references logs (id));"
     "insert into teams " COUNT "select i, i from n where i <= 2000;"
     "insert into users " COUNT "select i, case when i <= 2000 then i end from n;"
     "insert into pages " COUNT "select i, case when i % 4 <> 1 then i - 1 end from n;"
