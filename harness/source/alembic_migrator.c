@@ -364,6 +364,8 @@ static int worker_failed(const struct revision *r, enum step_direction direction
     if (err->code == ERR_INTERRUPTED)
         return -1;
     err_move(&result->err, err);
+    result->err.code =
+        ERR_SOURCE; /* also when it was killed: the revision may have taken the memory */
     result->outcome = STEP_FAILED;
     if (!result->err.file && r)
         err_at(&result->err, direction == STEP_UP ? r->file : r->down_file,
