@@ -237,7 +237,7 @@ static enum mask_how fitting(const struct mask_column *c, enum mask_how how)
 static int look_at(const struct mask_model *m, const struct mask_column *c, struct db *db,
                    struct strv *ret, struct strv *ret_rules, struct err *err)
 {
-    size_t i;
+    size_t i = 0;
     bool found = false;
     const char *what, *why;
     enum mask_how how;
