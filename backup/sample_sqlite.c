@@ -51,14 +51,11 @@ static int count(sqlite3 *db, const char *table, uint64_t *ret, struct err *err)
 {
     _cleanup_free_ char *name = quote_with(table, '"');
     _cleanup_free_ char *sql = xasprintf("select count(*) from main.%s", name);
-    sqlite3_stmt *stmt = NULL;
-    int rc = sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_step(stmt);
-    if (rc == SQLITE_ROW)
-        *ret = (uint64_t)sqlite3_column_int64(stmt, 0);
-    sqlite3_finalize(stmt);
-    return rc == SQLITE_ROW ? 0 : failed(db, table, err);
+    int64_t n;
+    if (sqlite_number(db, sql, &n) != SQLITE_ROW)
+        return failed(db, table, err);
+    *ret = (uint64_t)n;
+    return 0;
 }
 
 static int thin(sqlite3 *db, const char *table, struct err *err)

@@ -61,9 +61,8 @@ int sqlite_copy_run(sqlite3_backup *b, sqlite3 *to, int page_size, struct meter 
                : failed("write", sqlite3_db_filename(to, "main"), sqlite3_errstr(rc), rc, err);
 }
 
-int sqlite_pragma(sqlite3 *db, const char *name, int64_t *ret, struct err *err)
+int sqlite_number(sqlite3 *db, const char *sql, int64_t *ret)
 {
-    _cleanup_free_ char *sql = xasprintf("pragma main.%s", name);
     sqlite3_stmt *stmt = NULL;
     int rc = sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
     if (rc == SQLITE_OK)
@@ -71,6 +70,13 @@ int sqlite_pragma(sqlite3 *db, const char *name, int64_t *ret, struct err *err)
     if (rc == SQLITE_ROW)
         *ret = sqlite3_column_int64(stmt, 0);
     sqlite3_finalize(stmt);
+    return rc;
+}
+
+int sqlite_pragma(sqlite3 *db, const char *name, int64_t *ret, struct err *err)
+{
+    _cleanup_free_ char *sql = xasprintf("pragma main.%s", name);
+    int rc = sqlite_number(db, sql, ret);
     return rc == SQLITE_ROW
                ? 0
                : failed("read", sqlite3_db_filename(db, "main"), sqlite3_errmsg(db), rc, err);

@@ -28,7 +28,9 @@ static inline void sqlite_copy_close(sqlite3 **db)
 int sqlite_copy_run(sqlite3_backup *b, sqlite3 *to, int page_size, struct meter *meter,
                     struct err *err);
 
-/* *ret: the value of a pragma that is a number. */
+/* *ret: the number that a query gives. Returns SQLITE_ROW, or what was wrong. */
+int sqlite_number(sqlite3 *db, const char *sql, int64_t *ret);
+/* The same of a pragma, with its error. */
 int sqlite_pragma(sqlite3 *db, const char *name, int64_t *ret, struct err *err);
 
 #endif

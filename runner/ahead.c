@@ -56,11 +56,7 @@ static int descend(struct ahead *a, struct line *l, struct err *err)
         snapshot_free(above);
         above = below;
     }
-    _cleanup_snapshot_ struct snapshot *quick = NULL, *full = NULL;
-    if (line_read(l, false, &quick, err) < 0 || line_read(l, true, &full, err) < 0)
-        return -1;
-    a->proved = snapshot_equal(quick, full);
-    return 0;
+    return line_proved(l, &a->proved, err);
 }
 
 static void *run(void *data)

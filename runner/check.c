@@ -6,7 +6,6 @@
 #include "harness/base/cleanup.h"
 #include "harness/base/clock.h"
 #include "harness/engine/scratch.h"
-#include "harness/engine/sqlite_extension.h"
 #include "runner/git.h"
 #include "runner/interrupt.h"
 #include "runner/project.h"
@@ -62,10 +61,8 @@ int check_run(const struct check_request *q, struct check_result *ret, struct er
     if (check_engine(q, source, &engine, err) < 0)
         return -1;
 
-    const struct strv *extensions = &q->config->sqlite_extensions;
-    for (size_t i = 0; engine == &engine_sqlite && i < extensions->n; i++)
-        if (sqlite_extension_load(extensions->v[i], err) < 0)
-            return -1;
+    if (project_extensions(q->config, engine, err) < 0)
+        return -1;
 
     _cleanup_strv_ struct strv files = {0};
     const char *ref = settings_get(s, OPT_GIT_BASE);

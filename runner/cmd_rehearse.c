@@ -5,7 +5,6 @@
 #include "harness/base/cleanup.h"
 #include "harness/base/clock.h"
 #include "harness/engine/scratch.h"
-#include "harness/engine/sqlite_extension.h"
 #include "runner/check.h"
 #include "runner/cli_report.h"
 #include "runner/interrupt.h"
@@ -134,10 +133,8 @@ static int rehearse(struct cli *cli, struct rehearsal *r, struct err *err)
         return err_prefix(err, "--from");
     }
     const struct engine *engine = look.engine;
-    const struct strv *extensions = &cli->config.sqlite_extensions;
-    for (size_t i = 0; engine == &engine_sqlite && i < extensions->n; i++)
-        if (sqlite_extension_load(extensions->v[i], err) < 0)
-            return -1;
+    if (project_extensions(&cli->config, engine, err) < 0)
+        return -1;
     _cleanup_(queries_release) struct queries queries = {0};
     if (rehearsal_gather_queries(cli, engine, &queries, err) < 0)
         return -1;

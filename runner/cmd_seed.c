@@ -6,7 +6,6 @@
 #include "harness/base/cleanup.h"
 #include "harness/base/printable.h"
 #include "harness/data/generate.h"
-#include "harness/engine/sqlite_extension.h"
 #include "harness/engine/url.h"
 #include "runner/cli.h"
 #include "runner/project.h"
@@ -118,14 +117,12 @@ int cmd_seed(struct cli *cli, struct err *err)
 {
     const char *url = cli->args.v[0], *rows = settings_get(&cli->settings, OPT_ROWS);
     const struct engine *e = engine_for_url(url, err);
-    const struct strv *extensions = &cli->config.sqlite_extensions;
     _cleanup_db_ struct db *db = NULL;
     _cleanup_free_ char *shown = url_redact(url), *name = NULL;
     if (!e)
         return -1;
-    for (size_t i = 0; e == &engine_sqlite && i < extensions->n; i++)
-        if (sqlite_extension_load(extensions->v[i], err) < 0)
-            return -1;
+    if (project_extensions(&cli->config, e, err) < 0)
+        return -1;
     if (db_open(e, url, DB_OPEN_DEFAULT, &db, err) < 0 || database_name(db, url, &name, err) < 0 ||
         can_write(db, shown, err) < 0)
         return -1;

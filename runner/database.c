@@ -7,7 +7,6 @@
 
 #include "harness/base/clock.h"
 #include "harness/base/nearest.h"
-#include "harness/engine/sqlite_extension.h"
 #include "harness/engine/url.h"
 #include "harness/schema/schema.h"
 #include "runner/policy.h"
@@ -31,10 +30,8 @@ int database_find(const struct cli *cli, struct database *ret, struct err *err)
         if (!d.engine)
             return err_prefix(err, "%s", url ? settings_origin(s, OPT_URL) : "the project's URL");
     }
-    const struct strv *extensions = &cli->config.sqlite_extensions;
-    for (size_t i = 0; d.engine == &engine_sqlite && i < extensions->n; i++)
-        if (sqlite_extension_load(extensions->v[i], err) < 0)
-            return -1;
+    if (project_extensions(&cli->config, d.engine, err) < 0)
+        return -1;
     *ret = d;
     d = (struct database){0};
     return 0;

@@ -252,6 +252,15 @@ int line_read(struct line *l, bool full, struct snapshot **ret, struct err *err)
     return 0;
 }
 
+int line_proved(struct line *l, bool *ret, struct err *err)
+{
+    _cleanup_snapshot_ struct snapshot *quick = NULL, *full = NULL;
+    if (line_read(l, false, &quick, err) < 0 || line_read(l, true, &full, err) < 0)
+        return -1;
+    *ret = snapshot_equal(quick, full);
+    return 0;
+}
+
 int line_rows(struct line *l, struct db **ret, struct err *err)
 {
     if (check_stop(l->env, err) < 0 || open_reader(l, err) < 0)

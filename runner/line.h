@@ -64,6 +64,8 @@ void line_close_sessions(struct line *l);
 /* Like migrator_drift(). */
 int line_drift(struct line *l, struct strv *ret, struct err *err);
 int line_read(struct line *l, bool full, struct snapshot **ret, struct err *err);
+/* Whether reading only what changed has missed nothing: a full read gives the same. */
+int line_proved(struct line *l, bool *ret, struct err *err);
 /* A session to read and write rows with, between steps. It is the line's, until its sessions are
  * closed. */
 int line_rows(struct line *l, struct db **ret, struct err *err);

@@ -2,6 +2,7 @@
 
 #include "harness/base/cleanup.h"
 #include "harness/base/file.h"
+#include "harness/engine/sqlite_extension.h"
 
 int project_open(const struct settings *s, const struct config *c, const char *dir,
                  struct source **ret, struct err *err)
@@ -39,4 +40,13 @@ int project_open(const struct settings *s, const struct config *c, const char *d
         .scratch_url = settings_get(s, OPT_SCRATCH_URL),
     };
     return source_open(&o, ret, err);
+}
+
+int project_extensions(const struct config *c, const struct engine *e, struct err *err)
+{
+    const struct strv *extensions = &c->sqlite_extensions;
+    for (size_t i = 0; e == &engine_sqlite && i < extensions->n; i++)
+        if (sqlite_extension_load(extensions->v[i], err) < 0)
+            return -1;
+    return 0;
 }

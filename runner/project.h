@@ -12,4 +12,7 @@
 int project_open(const struct settings *s, const struct config *c, const char *dir,
                  struct source **ret, struct err *err);
 
+/* Loads what belay.yaml says under sqlite_extensions, where the engine is SQLite. */
+int project_extensions(const struct config *c, const struct engine *e, struct err *err);
+
 #endif

@@ -438,24 +438,12 @@ static void rehearse_release(struct rehearse *h)
     if (w->line)
         line_close_sessions(w->line);
     observer_close(h->observer);
-    line_free(w->line);
-    scratch_free(h->copy);
-    free(h->url);
-    snapshot_free(w->base);
     for (size_t i = 0; h->stops && i <= h->pending.n; i++)
         stop_release(&h->stops[i]);
     free(h->stops);
-    for (size_t i = 0; i < w->n; i++)
-        delta_release(&w->deltas[i]);
-    free(w->deltas);
-    for (size_t i = 0; i < w->nnoise; i++) {
-        diff_release(&w->noise[i].diff);
-        snapshot_free(w->noise[i].first);
-        snapshot_free(w->noise[i].second);
-    }
-    free(w->noise);
-    policy_release(&w->policy);
-    walk_rows_release(w);
+    walk_release(w);
+    scratch_free(h->copy);
+    free(h->url);
     revisions_release(&h->pending);
 }
 
@@ -485,10 +473,7 @@ int rehearsal_run(const struct rehearsal_options *options, struct rehearsal *ret
         .data = &w->policy,
         .stop = o->stop,
     };
-    ret->check.project = xstrdup(o->project);
-    ret->check.format = xstrdup(source_format(o->source));
-    ret->check.engine = xstrdup(engine_name(o->engine));
-    ret->check.scratch = xstrdup(scratch_pool_describe(o->pool));
+    walk_name(w);
     ret->budgets = options->budgets;
     ret->thresholds = options->thresholds;
     int rc = policy_init(&w->policy, o, w->graph, err);

@@ -66,8 +66,7 @@ static int stop_at(struct relay *r, size_t i, struct snapshot **expected,
 static int descend(struct relay *r, struct row_state *expected_rows, struct row_state *actual_rows,
                    struct err *err)
 {
-    _cleanup_snapshot_ struct snapshot *expected = snapshot_ref(r->top), *quick = NULL,
-                                       *full = NULL;
+    _cleanup_snapshot_ struct snapshot *expected = snapshot_ref(r->top);
     bool equal = true;
     for (size_t i = r->from; equal && i-- > r->to;) {
         if (atomic_load(&r->stop))
@@ -75,12 +74,7 @@ static int descend(struct relay *r, struct row_state *expected_rows, struct row_
         if (stop_at(r, i, &expected, expected_rows, actual_rows, &equal, err) < 0)
             return -1;
     }
-    if (!equal)
-        return 0;
-    if (line_read(r->line, false, &quick, err) < 0 || line_read(r->line, true, &full, err) < 0)
-        return -1;
-    r->equal = snapshot_equal(quick, full);
-    return 0;
+    return equal ? line_proved(r->line, &r->equal, err) : 0;
 }
 
 static void *run(void *data)

@@ -109,14 +109,8 @@ static void sort_findings(struct walk *w)
 /* The proof that reading only what changed missed nothing. */
 static int proved(struct walk *w, bool *ret, struct err *err)
 {
-    _cleanup_snapshot_ struct snapshot *quick = NULL, *full = NULL;
     *ret = true;
-    if (w->env.full_reads || !w->line)
-        return 0;
-    if (line_read(w->line, false, &quick, err) < 0 || line_read(w->line, true, &full, err) < 0)
-        return -1;
-    *ret = snapshot_equal(quick, full);
-    return 0;
+    return w->env.full_reads || !w->line ? 0 : line_proved(w->line, ret, err);
 }
 
 /* What --keep-scratch keeps is the head of the history: after the descent there is nothing to look at. */
@@ -168,37 +162,11 @@ static int walk_all(struct walk *w, bool *ret_proved, struct err *err)
     return find_heads(w);
 }
 
-static void walk_release(struct walk *w)
-{
-    walk_ahead_free(w);
-    walk_relay_free(w);
-    line_free(w->line);
-    line_free(w->clean);
-    snapshot_free(w->base);
-    snapshot_free(w->state);
-    for (size_t i = 0; w->deltas && i < w->n; i++)
-        delta_release(&w->deltas[i]);
-    free(w->deltas);
-    free(w->skipped);
-    strv_release(&w->roles);
-    for (size_t i = 0; i < w->nnoise; i++) {
-        diff_release(&w->noise[i].diff);
-        snapshot_free(w->noise[i].first);
-        snapshot_free(w->noise[i].second);
-    }
-    free(w->noise);
-    policy_release(&w->policy);
-    walk_rows_release(w);
-}
-
 static void fill_result(struct walk *w)
 {
     const struct check_options *o = w->o;
     struct check_result *r = w->result;
-    r->project = xstrdup(o->project);
-    r->format = xstrdup(source_format(o->source));
-    r->engine = xstrdup(engine_name(o->engine));
-    r->scratch = xstrdup(scratch_pool_describe(o->pool));
+    walk_name(w);
     r->quick = o->quick;
     r->rows = o->rows;
     r->seed = o->seed;

@@ -316,3 +316,36 @@ int walk_restore(struct walk *w, size_t upto, struct err *err)
     walk_add_noise(w, upto ? graph_at(w->graph, upto - 1) : NULL, w->state, s);
     return walk_rows_restored(w, upto, err);
 }
+
+void walk_name(struct walk *w)
+{
+    const struct check_options *o = w->o;
+    struct check_result *r = w->result;
+    r->project = xstrdup(o->project);
+    r->format = xstrdup(source_format(o->source));
+    r->engine = xstrdup(engine_name(o->engine));
+    r->scratch = xstrdup(scratch_pool_describe(o->pool));
+}
+
+void walk_release(struct walk *w)
+{
+    walk_ahead_free(w);
+    walk_relay_free(w);
+    line_free(w->line);
+    line_free(w->clean);
+    snapshot_free(w->base);
+    snapshot_free(w->state);
+    for (size_t i = 0; w->deltas && i < w->n; i++)
+        delta_release(&w->deltas[i]);
+    free(w->deltas);
+    free(w->skipped);
+    strv_release(&w->roles);
+    for (size_t i = 0; i < w->nnoise; i++) {
+        diff_release(&w->noise[i].diff);
+        snapshot_free(w->noise[i].first);
+        snapshot_free(w->noise[i].second);
+    }
+    free(w->noise);
+    policy_release(&w->policy);
+    walk_rows_release(w);
+}

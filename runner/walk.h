@@ -120,6 +120,9 @@ struct walk {
 
 /* ---- the walk itself ---- */
 
+/* Says in the result what is walked, and where. */
+void walk_name(struct walk *w);
+void walk_release(struct walk *w);
 int walk_climb(struct walk *w, struct err *err);
 /* Takes the line from S(from) down to S(to), comparing each stop. The line may be replaced. state
  * is S(from) and is used up; rows are R(from). */

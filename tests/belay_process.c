@@ -5,9 +5,11 @@
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -159,4 +161,17 @@ void become_nobody(void)
     const struct passwd *p = geteuid() == 0 ? getpwnam("nobody") : NULL;
     if (p && (setgroups(0, NULL) < 0 || setgid(p->pw_gid) < 0 || setuid(p->pw_uid) < 0))
         _exit(90);
+}
+
+pid_t pooler_start(const char *dir)
+{
+    pid_t pool = fork();
+    if (pool == 0) {
+        become_nobody();
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (chdir(dir) == 0)
+            execlp("pgbouncer", "pgbouncer", "-q", "pgbouncer.ini", (char *)NULL);
+        _exit(127);
+    }
+    return pool;
 }

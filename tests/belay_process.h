@@ -35,4 +35,7 @@ bool process_alive(pid_t pid); /* a zombie is not */
 /* For a forked child: becomes the user nobody; nothing when the tests do not run as root. */
 void become_nobody(void);
 
+/* pgbouncer with the pgbouncer.ini of that folder, as nobody; it ends with the test at the latest. */
+pid_t pooler_start(const char *dir);
+
 #endif

@@ -28,6 +28,16 @@ void fixture_close(struct fixture *f)
     scratch_free(f->scratch);
 }
 
+char *fixture_value(const struct engine *e, const char *url, const char *text)
+{
+    _cleanup_err_ struct err err = {0};
+    _cleanup_db_ struct db *db = NULL;
+    char *value = NULL;
+    ASSERT_OK(db_open(e, url, DB_OPEN_READONLY, &db, &err), &err);
+    ASSERT_OK(db_query_text(db, text, NULL, 0, &value, &err), &err);
+    return value;
+}
+
 int fixture_run(Suite *s)
 {
     for (size_t i = 0; engines[i]; i++) {

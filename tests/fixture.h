@@ -26,6 +26,8 @@ struct fixture {
 void fixture_open(struct fixture *f, const struct engine *e);
 void fixture_close(struct fixture *f);
 struct scratch_pool *fixture_pool(const struct engine *e);
+/* One value, read in a session of its own; the caller owns it. */
+char *fixture_value(const struct engine *e, const char *url, const char *text);
 
 /* suite_run() with the pools open. */
 int fixture_run(Suite *s);

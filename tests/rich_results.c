@@ -30,8 +30,8 @@ static struct revision_result *add_revision(struct check_result *r, const char *
     return rev;
 }
 
-static void add_change(struct finding *f, const char *object, const char *property,
-                       const char *before, const char *after)
+void rich_change(struct finding *f, const char *object, const char *property, const char *before,
+                 const char *after)
 {
     f->changes = xgrow(f->changes, f->nchanges, &f->changes_cap, sizeof(*f->changes));
     f->changes[f->nchanges++] = (struct finding_change){
@@ -86,10 +86,10 @@ void rich_check(struct check_result *r)
         xasprintf("ALTER TABLE %s ADD COLUMN x text DEFAULT '%s'", long_name, hostile_text);
     f->detail = xstrdup(hostile_text);
     f->trace = xstrdup("Traceback (most recent call last):\n  File \"env.py\", line 3\n");
-    add_change(f, hostile_text, "on delete", hostile_text, "NO ACTION");
-    add_change(f, long_name, NULL, NULL, "");
+    rich_change(f, hostile_text, "on delete", hostile_text, "NO ACTION");
+    rich_change(f, long_name, NULL, NULL, "");
     for (int i = 0; i < 20; i++)
-        add_change(f, "column public.posts.slug", "type", "character varying(255)", "text");
+        rich_change(f, "column public.posts.slug", "type", "character varying(255)", "text");
     f = add_finding(r, "irreversible", "b7", "the downgrade raises: cannot be undone");
     f->waived_reason = xstrdup(hostile_text);
     f = add_finding(r, "column-order-differs", "b7", "the columns stand in another order");

@@ -11,6 +11,10 @@
 /* Markup, quotes, control characters, an override of the writing direction, bytes that are not UTF-8. */
 extern const char hostile_text[];
 
+/* One line of a difference; property NULL: the object is added, or with `before` removed. */
+void rich_change(struct finding *f, const char *object, const char *property, const char *before,
+                 const char *after);
+
 void rich_check(struct check_result *ret);
 void rich_rehearsal(struct rehearsal *ret);
 

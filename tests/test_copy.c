@@ -21,19 +21,9 @@ static void sql(struct db *db, const char *text)
     ck_assert_msg(db_run(db, text, DB_RUN_WHOLE, &ran, &err) == 0, "%s: %s", text, err.message);
 }
 
-static char *query(const struct engine *e, const char *url, const char *text)
-{
-    _cleanup_err_ struct err err = {0};
-    _cleanup_db_ struct db *db = NULL;
-    char *value = NULL;
-    ASSERT_OK(db_open(e, url, DB_OPEN_READONLY, &db, &err), &err);
-    ASSERT_OK(db_query_text(db, text, NULL, 0, &value, &err), &err);
-    return value;
-}
-
 static void ck_query(const struct engine *e, const char *url, const char *text, const char *want)
 {
-    _cleanup_free_ char *value = query(e, url, text);
+    _cleanup_free_ char *value = fixture_value(e, url, text);
     ck_assert_msg(str_eq(value, want), "%s: \"%s\", not \"%s\"", text, value ? value : "NULL",
                   want);
 }

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -213,14 +212,7 @@ START_TEST(a_pool_is_refused_and_keeps_nothing_of_belays_session)
     folder_write(dir, "pgbouncer.ini", ini, strlen(ini));
     if (geteuid() == 0)
         ck_assert_int_eq(chmod(dir, 0777), 0);
-    pid_t pool = fork();
-    if (pool == 0) {
-        become_nobody();
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
-        if (chdir(dir) == 0)
-            execlp("pgbouncer", "pgbouncer", "-q", "pgbouncer.ini", (char *)NULL);
-        _exit(127);
-    }
+    pid_t pool = pooler_start(dir);
     char *direct = s.url;
     s.url = xasprintf("postgresql://postgres@/%s?host=%s&port=6543", s.name, dir);
     refused(&s, 3, "--wait 60s", "goes through a pooler", "name the server itself in the URL");

@@ -88,20 +88,10 @@ static struct scratch *copy(struct place *p, bool bundle)
     return s;
 }
 
-static char *query(const struct place *p, const struct scratch *s, const char *text)
-{
-    _cleanup_err_ struct err err = {0};
-    _cleanup_db_ struct db *db = NULL;
-    char *value = NULL;
-    ASSERT_OK(db_open(p->e, scratch_url(s), DB_OPEN_DEFAULT, &db, &err), &err);
-    ASSERT_OK(db_query_text(db, text, NULL, 0, &value, &err), &err);
-    return value;
-}
-
 static void ck_query(const struct place *p, const struct scratch *s, const char *text,
                      const char *want)
 {
-    _cleanup_free_ char *value = query(p, s, text);
+    _cleanup_free_ char *value = fixture_value(p->e, scratch_url(s), text);
     ck_assert_msg(str_eq(value, want), "%s: \"%s\", not \"%s\"", text, value ? value : "NULL",
                   want);
 }
@@ -182,8 +172,10 @@ START_TEST(the_key_is_another_one_each_time)
     place_open(&p, &engine_postgres, schema);
     rule(&p, "public.users.email", MASK_HASH);
     struct scratch *a = copy(&p, false), *b = copy(&p, false);
-    _cleanup_free_ char *one = query(&p, a, "select email from users where id = 1"),
-                        *two = query(&p, b, "select email from users where id = 1");
+    _cleanup_free_ char *one = fixture_value(p.e, scratch_url(a),
+                                             "select email from users where id = 1"),
+                        *two = fixture_value(p.e, scratch_url(b),
+                                             "select email from users where id = 1");
     ck_assert_str_ne(one, two);
     scratch_free(a);
     scratch_free(b);

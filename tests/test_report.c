@@ -11,6 +11,7 @@
 #include "harness/base/file.h"
 #include "runner/report.h"
 #include "tests/report_keys.h"
+#include "tests/rich_results.h"
 #include "tests/suite.h"
 #include "tests/well_formed.h"
 
@@ -30,21 +31,6 @@ static struct revision_result *add_revision(struct check_result *r, const char *
         .down_seconds = 0.0004,
     };
     return rev;
-}
-
-static void add_change(struct finding *f, const char *object, const char *property,
-                       const char *before, const char *after)
-{
-    f->changes = xgrow(f->changes, f->nchanges, &f->changes_cap, sizeof(*f->changes));
-    f->changes[f->nchanges++] = (struct finding_change){
-        .object = xstrdup(object),
-        .property = xstrdup(property),
-        .before = xstrdup(before),
-        .after = xstrdup(after),
-        .text = property ? xasprintf("%s: %s %s -> %s", object, property, before, after)
-                : before ? xasprintf("- %s", object)
-                         : xasprintf("+ %s", object),
-    };
 }
 
 /* One of everything, as a round trip could have found it. */
@@ -80,12 +66,12 @@ static void everything(struct check_result *r)
     f->message = xstrdup("the downgrade of 0003 leaves a trace");
     f->hint = xstrdup("take back in the downgrade what the upgrade does, in the opposite order; "
                       "what should stay behind can be listed under ignore in belay.yaml");
-    add_change(f, "constraint public.posts.fk_posts_user", "on delete", "CASCADE", "NO ACTION");
-    add_change(f, "index public.posts_user_idx", NULL, NULL, "");
-    add_change(f, "column public.posts.slug", NULL, "", NULL);
+    rich_change(f, "constraint public.posts.fk_posts_user", "on delete", "CASCADE", "NO ACTION");
+    rich_change(f, "index public.posts_user_idx", NULL, NULL, "");
+    rich_change(f, "column public.posts.slug", NULL, "", NULL);
     for (int i = 0; i < 12; i++) {
         _cleanup_free_ char *name = xasprintf("column public.posts.c%d", i);
-        add_change(f, name, "type", "integer", "bigint");
+        rich_change(f, name, "type", "integer", "bigint");
     }
 
     f = result_add_finding(r, "upgrade-fails", "0004");
@@ -105,7 +91,7 @@ static void everything(struct check_result *r)
     f = result_add_finding(r, "column-order-differs", "0006");
     f->message = xstrdup("the columns of public.posts stand in another order");
     f->file = xstrdup("migrations/0006.sql");
-    add_change(f, "column public.posts.title", "position", "2", "4");
+    rich_change(f, "column public.posts.title", "position", "2", "4");
 
     f = result_add_finding(r, "comment-differs", "0007");
     f->message = xstrdup("a comment differs & \"quotes\" <tags> \x01");
@@ -113,7 +99,7 @@ static void everything(struct check_result *r)
     f = result_add_finding(r, "straight-run-differs", NULL);
     f->message = xstrdup("the schema after all upgrades in one go is another one");
     f->severity = SEVERITY_ERROR;
-    add_change(f, "table public.extra", NULL, NULL, "");
+    rich_change(f, "table public.extra", NULL, NULL, "");
 }
 
 static char *golden_path(const char *name)
@@ -510,7 +496,7 @@ START_TEST(markdown_report_stays_short)
     for (int i = 0; i < 100; i++) {
         struct finding *f = result_add_finding(&r, "downgrade-leaves-trace", "1");
         for (int k = 0; k < 1000; k++)
-            add_change(f, "view public.naïve", NULL, NULL, "");
+            rich_change(f, "view public.naïve", NULL, NULL, "");
     }
     _cleanup_str_ struct str out = {0};
     report_markdown(&r, &o, &out);
@@ -580,8 +566,8 @@ START_TEST(html_report_escapes_hostile_text_everywhere)
     f->waived_reason = xstrdup(hostile);
     f->waived_expires = xstrdup(hostile);
     memcpy(f->sqlstate, "<b>&<", 6);
-    add_change(f, hostile, NULL, NULL, "");
-    add_change(f, hostile, hostile, hostile, hostile);
+    rich_change(f, hostile, NULL, NULL, "");
+    rich_change(f, hostile, hostile, hostile, hostile);
     _cleanup_str_ struct str out = {0};
     report_html(&r, &o, &out);
     check_well_formed(out.p);

@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -604,14 +603,7 @@ START_TEST(a_pool_in_session_mode_is_as_good_as_the_server_and_others_are_refuse
     ASSERT_OK(backup_to(app, direct, &err), &err);
     ASSERT_OK(file_replace(file, ini, strlen(ini), 0644, &err), &err);
     ck_assert_int_eq(chmod(dir, 0777), 0);
-    pid_t pool = fork();
-    if (pool == 0) {
-        become_nobody();
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
-        if (chdir(dir) == 0)
-            execlp("pgbouncer", "pgbouncer", "-q", "pgbouncer.ini", (char *)NULL);
-        _exit(127);
-    }
+    pid_t pool = pooler_start(dir);
     ck_assert(wait_until(answers, pooled));
     int backed_up = backup_to(pooled, bundle, &err);
     if (_i == 0) {

@@ -84,19 +84,9 @@ static struct scratch *copy(struct place *p)
     return s;
 }
 
-static char *query(const struct place *p, const struct scratch *s, const char *text)
-{
-    _cleanup_err_ struct err err = {0};
-    _cleanup_db_ struct db *db = NULL;
-    char *value = NULL;
-    ASSERT_OK(db_open(p->e, scratch_url(s), DB_OPEN_DEFAULT, &db, &err), &err);
-    ASSERT_OK(db_query_text(db, text, NULL, 0, &value, &err), &err);
-    return value;
-}
-
 static long number(const struct place *p, const struct scratch *s, const char *text)
 {
-    _cleanup_free_ char *value = query(p, s, text);
+    _cleanup_free_ char *value = fixture_value(p->e, scratch_url(s), text);
     return strtol(value, NULL, 10);
 }
 
